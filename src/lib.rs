@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//! Local IPC, event loop, logging and containers: the engine behind a drop-in `libqb.so.100`.
+//!
+//! This page is the table of contents, in reading order. Each room says in its first line what it is for and what it
+//! may touch; dependencies point upwards in this list only.
+//!
+//! | room | what it is |
+//! |---|---|
+//! | [`error`] | the one error type, and the errno that a C caller sees |
+//! | [`limits`] | every cap, with the attack it stops |
+//! | `sync` | the single import point for atomics (std or loom) |
+//! | `sys` | libc and file descriptors; knows no protocol |
+//! | `log` | messages of the library itself and of its users |
+//! | [`wire`] | handshake and message headers: bytes in, typed messages out |
+//! | `shm` | mapped memory that a peer can write |
+//! | [`ring`] | variable-length chunks in shared words |
+//! | [`rb`] | a ring in two files: the public ring buffer and the carrier of the shared-memory transport |
+//! | [`event`] | the main loop: jobs, timers, descriptors, signals |
+//! | [`ipc`] | services and clients over both transports |
+//! | [`map`], [`array`], [`hdb`] | containers |
+//! | [`util`] | clocks, stopwatch, version |
+
+pub mod array;
+pub mod error;
+pub mod event;
+pub mod hdb;
+pub mod ipc;
+pub mod limits;
+pub mod log;
+pub mod map;
+pub mod rb;
+pub mod ring;
+pub mod shm;
+mod sync;
+pub mod sys;
+pub mod util;
+pub mod wire;
+
+pub use error::{Error, Result};
