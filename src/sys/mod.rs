@@ -1,2 +1,4 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //! (not built yet)
+
+pub mod time;
