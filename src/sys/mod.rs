@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-//! libc and file descriptors. This room owns descriptors, makes system calls, returns [`Result`](crate::Result) and knows
-//! no protocol. Together with `shm` it is the only room of the engine with `unsafe` in it.
+//! libc and file descriptors. This room owns descriptors and mappings, makes system calls, returns
+//! [`Result`](crate::Result) and knows no protocol. Together with `shm` it is the only room of the engine with `unsafe` in
+//! it.
 
+pub mod dir;
 pub mod fd;
+pub(crate) mod futex;
+pub(crate) mod mmap;
 pub mod process;
 pub mod socket;
