@@ -3,9 +3,16 @@
 //! [`Result`](crate::Result) and knows no protocol. Together with `shm` it is the only room of the engine with `unsafe` in
 //! it.
 
+pub mod clock;
 pub mod dir;
+pub mod epoll;
 pub mod fd;
+pub mod fork;
 pub(crate) mod futex;
 pub(crate) mod mmap;
 pub mod process;
+pub mod rlimit;
+pub(crate) mod sigbus;
+pub mod signal;
 pub mod socket;
+pub mod wake;
