@@ -121,9 +121,7 @@ fn send_error(e: Error) -> Error {
     match e {
         Error::Os(libc::ENOBUFS) => Error::Busy,
         Error::Os(libc::EMSGSIZE) => Error::TooBig,
-        Error::Os(libc::ECONNREFUSED | libc::EPIPE | libc::ENOENT | libc::EPERM | libc::ENOTCONN) => {
-            Error::Disconnected
-        }
+        Error::Os(libc::ENOTCONN) => Error::Disconnected,
         e => e,
     }
 }

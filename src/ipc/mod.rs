@@ -28,7 +28,7 @@ mod sweep;
 
 pub use client::{Client, Connecting, probe_datagram_size};
 pub use poll::{Poller, Priority, Verdict, Watch};
-pub use service::{Auth, Connection, Handler, RateLimit, Service};
+pub use service::{Auth, Connection, Handler, RateLimit, Request, Service};
 pub use stats::{ConnectionStats, ServiceStats};
 
 pub use crate::sys::socket::Credentials;

@@ -3,7 +3,7 @@
 
 use super::{Client, GONE, Inbox, Links};
 use crate::ipc::dgram::Channel;
-use crate::rb::Consumer;
+use crate::rb::{Chunk, Consumer};
 use crate::sync::{Mutex, MutexGuard};
 use crate::sys::fd::{Deadline, poll_one, poll_two};
 use crate::sys::socket;
@@ -82,30 +82,25 @@ impl Client {
     /// One event and the byte that announced it. The byte is waited for, so that the descriptor is readable exactly as
     /// long as an event is queued.
     fn event_from_ring(&self, ring: &mut Consumer, buffer: &mut [u8], deadline: Deadline) -> Result<usize> {
+        let stream = self.stream.as_fd();
+        let mut readable = false;
         loop {
-            if let Some(len) = ring.next_len()?
-                && len > buffer.len()
-            {
-                return Err(Error::BufferTooSmall);
+            if let Some(chunk) = next_fitting(ring, buffer.len())? {
+                match socket::recv(stream, &mut [0]) {
+                    Err(Error::Busy) => ring.put_back(chunk)?,
+                    // Also when the stream has ended: the event came before that.
+                    _ => return copy_out(ring, chunk, buffer),
+                }
+            } else if readable {
+                // A byte without an event, since an event is published before its byte is sent; or the end.
+                if !matches!(socket::recv(stream, &mut [0]), Ok(1..) | Err(Error::Busy)) {
+                    return Err(Error::Disconnected);
+                }
             }
-            match socket::recv(self.stream.as_fd(), &mut [0]) {
-                Ok(0) => return take(ring, buffer)?.ok_or(Error::Disconnected),
-                Ok(_) => {
-                    if let Some(n) = take(ring, buffer)? {
-                        return Ok(n);
-                    }
-                    // A byte that announces nothing.
-                }
-                Err(Error::Busy) => {
-                    if deadline.passed() {
-                        return Err(Error::Busy);
-                    }
-                    let events = poll_one(self.stream.as_fd(), libc::POLLIN, deadline.left())?;
-                    if events & GONE != 0 && events & libc::POLLIN == 0 {
-                        return take(ring, buffer)?.ok_or(Error::Disconnected);
-                    }
-                }
-                Err(_) => return Err(Error::Disconnected),
+            let events = poll_one(stream, libc::POLLIN, deadline.left())?;
+            readable = events != 0;
+            if !readable && deadline.passed() {
+                return Err(Error::Busy);
             }
         }
     }
@@ -163,21 +158,28 @@ impl Client {
 
 /// Takes the next message out of a ring, if there is one.
 fn take(ring: &mut Consumer, buffer: &mut [u8]) -> Result<Option<usize>> {
-    if let Some(len) = ring.next_len()?
-        && len > buffer.len()
-    {
-        return Err(Error::BufferTooSmall);
+    match next_fitting(ring, buffer.len())? {
+        Some(chunk) => copy_out(ring, chunk, buffer).map(Some),
+        None => Ok(None),
     }
-    let Some(chunk) = ring.peek()? else {
-        return Ok(None);
-    };
+}
+
+/// The next message, unless it is larger than `room`: then it stays queued.
+fn next_fitting(ring: &mut Consumer, room: usize) -> Result<Option<Chunk>> {
+    match ring.peek()? {
+        Some(chunk) if chunk.len() > room => {
+            ring.put_back(chunk)?;
+            Err(Error::BufferTooSmall)
+        }
+        next => Ok(next),
+    }
+}
+
+fn copy_out(ring: &mut Consumer, chunk: Chunk, buffer: &mut [u8]) -> Result<usize> {
     let len = chunk.len();
-    let Some(room) = buffer.get_mut(..len) else {
-        return Err(Error::BufferTooSmall);
-    };
-    ring.copy(&chunk, 0, room)?;
+    ring.copy(&chunk, 0, &mut buffer[..len])?;
     ring.reclaim(chunk)?;
-    Ok(Some(len))
+    Ok(len)
 }
 
 /// Waits for another thread's receive to end, within this one's time.

@@ -166,7 +166,7 @@ impl Connection {
             None => 0,
             Some(channels) => match channels.events.lock().as_ref() {
                 None => 0,
-                Some(Events::Shm { ring, .. }) => ring.queued(),
+                Some(Events::Shm { ring, .. }) => ring.files().queued(),
                 Some(Events::Socket { events, .. }) => events.queued(),
             },
         };

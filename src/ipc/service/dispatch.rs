@@ -15,6 +15,38 @@ use crate::{Error, Result};
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 
+/// A request as the application gets it: stable, aligned to 8 bytes, beginning with a request header whose size is the
+/// length.
+pub struct Request<'a> {
+    body: Body<'a>,
+    len: usize,
+}
+
+enum Body<'a> {
+    Lent(&'a Lent),
+    Copied(&'a mut [u8]),
+}
+
+impl Request<'_> {
+    /// The bytes. In the ring of a client that is root or has our own user, they are the client's to keep still.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        match &self.body {
+            Body::Lent(lent) => &lent[..self.len],
+            Body::Copied(bytes) => &bytes[..self.len],
+        }
+    }
+
+    /// The address of [`Request::bytes`], for C code, which may write to them.
+    #[must_use]
+    pub fn address(&mut self) -> *mut u8 {
+        match &mut self.body {
+            Body::Lent(lent) => lent.address().as_ptr(),
+            Body::Copied(bytes) => bytes.as_mut_ptr(),
+        }
+    }
+}
+
 /// A request on its way to the application.
 enum Message {
     /// In place, in the ring of a trusted client; the chunk is given back afterwards.
@@ -207,12 +239,12 @@ impl Connection {
     fn handle(self: &Arc<Self>, message: Message) -> Result<End> {
         match message {
             Message::Copied(mut buffer, len) => {
-                let result = self.process(buffer.bytes(len));
+                let result = self.process(Body::Copied(buffer.bytes(len)));
                 self.service.buffers.put(buffer);
                 result
             }
-            Message::Lent(mut lent, chunk) => {
-                let result = self.process(&mut lent);
+            Message::Lent(lent, chunk) => {
+                let result = self.process(Body::Lent(&lent));
                 // The application may have disconnected; then the ring is gone and there is nothing to give back.
                 let _ = self.with_shm(|ring, _, _| ring.reclaim(chunk));
                 result
@@ -220,9 +252,13 @@ impl Connection {
         }
     }
 
-    fn process(self: &Arc<Self>, message: &mut [u8]) -> Result<End> {
-        let arrived = message.len();
-        let head = MessageHead::decode(message).ok_or(Error::Disconnected)?;
+    fn process(self: &Arc<Self>, body: Body<'_>) -> Result<End> {
+        let bytes: &[u8] = match &body {
+            Body::Lent(lent) => lent,
+            Body::Copied(bytes) => bytes,
+        };
+        let arrived = bytes.len();
+        let head = MessageHead::decode(bytes).ok_or(Error::Disconnected)?;
         if head.id == MSG_DISCONNECT {
             return Err(Error::Disconnected);
         }
@@ -231,7 +267,7 @@ impl Connection {
             return Err(Error::Corrupt);
         }
         super::super::stats::count(&self.counters.requests);
-        let more = self.service.handler.process(self, &mut message[..size]);
+        let more = self.service.handler.process(self, &mut Request { body, len: size });
         Ok(if more < 0 { End::Later } else { End::Empty })
     }
 }

@@ -20,6 +20,7 @@ mod lifecycle;
 
 pub use admit::HalfOpen;
 pub use connection::{Auth, Connection};
+pub use dispatch::Request;
 
 use super::poll::{Poller, Priority, READABLE, Watch};
 use super::stats::{ServiceCounters, ServiceStats};
@@ -34,7 +35,7 @@ use crate::{Error, Result};
 use admit::HalfOpenList;
 use buffers::Buffers;
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -45,9 +46,8 @@ pub trait Handler: Send + Sync {
     fn accept(&self, connection: &Arc<Connection>, peer: &Credentials) -> std::result::Result<(), i32>;
     /// The client was let in and has been told so.
     fn created(&self, _connection: &Arc<Connection>) {}
-    /// A request. The bytes are stable, aligned to 8, begin with a request header and are valid during the call. A
-    /// negative result ends the current batch; the connection stays.
-    fn process(&self, connection: &Arc<Connection>, message: &mut [u8]) -> i32;
+    /// A request, valid during the call. A negative result ends the current batch; the connection stays.
+    fn process(&self, connection: &Arc<Connection>, request: &mut Request<'_>) -> i32;
     /// The connection is over. Non-zero: call again later.
     fn closed(&self, _connection: &Arc<Connection>) -> i32 {
         0
@@ -335,7 +335,7 @@ impl Service {
 
     fn take_back_spare(&self) {
         if let Some(listener) = self.listener.lock().as_mut() {
-            listener.spare = listener.socket.as_fd().try_clone_to_owned().ok();
+            listener.spare = listener.socket.try_clone().ok();
         }
     }
 }
