@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //! Times as C programs use them: nanoseconds, the steps of a clock, and timespec arithmetic.
 
-use crate::sys::time;
+use crate::sys::clock;
 use libc::timespec;
 
 const NS_IN_SEC: i64 = 1_000_000_000;
@@ -10,19 +10,19 @@ const NS_IN_MSEC: i64 = 1_000_000;
 /// Nanoseconds since an unspecified start, never set back.
 #[must_use]
 pub fn monotonic_ns() -> u64 {
-    time::monotonic_ns()
+    clock::monotonic_ns()
 }
 
 /// How many steps per second [`monotonic_ns`] can tell apart: 10^9 on usual kernels.
 #[must_use]
 pub fn monotonic_hz() -> u64 {
-    hz(time::monotonic_resolution_ns())
+    hz(clock::monotonic_resolution_ns())
 }
 
 /// Nanoseconds since the epoch; jumps when the clock is set.
 #[must_use]
 pub fn epoch_ns() -> u64 {
-    time::realtime_ns()
+    clock::realtime_ns()
 }
 
 /// Time since the epoch; jumps when the clock is set.
