@@ -84,7 +84,7 @@ static uint64_t own_cpu_ns(void)
 void client_rtt(qb_ipcc_connection_t *c, size_t size, unsigned think_us, double seconds, uint64_t count, struct rtt *r)
 {
 	struct timespec think = { .tv_nsec = (long)think_us * 1000 };
-	uint64_t warm_up = count > 0 ? 0 : 20, n = 0, start, end, now, busy = 0, cpu = 0;
+	uint64_t n = 0, start, end, now, busy = 0, cpu = 0;
 	struct state_reply before = { .counted = 0 }, after = before;
 	struct iovec iov;
 
@@ -92,8 +92,9 @@ void client_rtt(qb_ipcc_connection_t *c, size_t size, unsigned think_us, double 
 		client_state(c, &before);
 	}
 	iov = request(REQ_ECHO, size, size);
-	for (uint64_t i = 0; i < warm_up; i++) {
-		round_trip(c, &iov, size);
+	end = bench_now_ns() + (uint64_t)(seconds * 1e8);
+	while (count == 0 && think_us == 0 && bench_now_ns() < end) {
+		round_trip(c, &iov, size); /* warms up for a tenth of the time */
 	}
 	cpu = own_cpu_ns();
 	start = now = bench_now_ns();
