@@ -34,7 +34,7 @@ def number(x):
         return "-"
     if x == float("inf"):
         return "inf"
-    return f"{x:,.0f}" if x >= 1000 else f"{x:.1f}" if x >= 100 else f"{x:.2f}" if x >= 1 or x == 0 else f"{x:.3g}"
+    return f"{x:,.0f}" if x >= 1000 else f"{x:.1f}" if x >= 100 else f"{x:.2f}" if x >= 0.1 or x == 0 else f"{x:.3g}"
 
 
 def machine():

@@ -4,6 +4,7 @@
 import fnmatch
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -32,7 +33,7 @@ def count(column, program, transport, op, size, n, directory):
         return ["strace", "-f", "-c", "-U", "name,calls", "-o", str(summary), *env, str(program), *rest, f"--name={name}"]
 
     with subprocess.Popen(traced(server_sum, column.server, "server", f"--type={transport}"),
-                          stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True) as server:
         try:
             if server.stdout.readline() != b"ready\n":
                 raise RuntimeError("the server did not start")
@@ -40,7 +41,11 @@ def count(column, program, transport, op, size, n, directory):
                            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=120, check=True)
         finally:
             server.stdin.close()  # ends the server
-            server.wait(30)
+            try:
+                server.wait(30)
+            except subprocess.TimeoutExpired:
+                os.killpg(server.pid, signal.SIGKILL)  # strace and the server
+                raise
     return total(client_sum), total(server_sum)
 
 
