@@ -3,6 +3,7 @@
 
 import os
 import platform
+import resource
 import statistics
 import time
 from dataclasses import dataclass
@@ -43,13 +44,36 @@ def machine():
     return f"{len(os.sched_getaffinity(0))} CPUs, {model}, Linux {platform.release()}"
 
 
+class Watch:
+    """How long the run took, and how much of the machine others used meanwhile."""
+
+    def __init__(self):
+        self.start, self.busy, self.own = time.monotonic(), self.machine_busy(), self.own_cpu()
+
+    @staticmethod
+    def machine_busy():
+        """Seconds that all CPUs together have not been idle."""
+        user, nice, system, _, _, irq, softirq, steal, *_ = map(int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:])
+        return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+    @staticmethod
+    def own_cpu():
+        uses = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        return sum(u.ru_utime + u.ru_stime for u in uses)
+
+    def text(self):
+        took = time.monotonic() - self.start
+        others = max(0.0, self.machine_busy() - self.busy - self.own_cpu() + self.own) / (took * (os.cpu_count() or 1))
+        return f"{took:.0f} s, {others:.0%} of the CPU time went to other processes"
+
+
 class Table:
-    def __init__(self, results, columns, took):
+    def __init__(self, results, columns, watch):
         self.columns = columns
         self.remarks = results.remarks
         self.rows = []  # (group, name, unit, better, [Entry or None per column])
         self.rounds = max((len(s) for c in results.values.values() for s in c.values()), default=0)
-        self.head = f"{machine()}; {self.rounds} rounds, {took:.0f} s; {time.strftime('%Y-%m-%d')}"
+        self.head = f"{machine()}; up to {self.rounds} rounds; {watch.text()}; {time.strftime('%Y-%m-%d')}"
         for cell, (group, name, unit, better) in results.cells.items():
             series = [results.values[c].get(cell, []) for c in columns]
             self.rows.append((group, name, unit, better, [self.entry(series[0], s, i > 0, better) for i, s in enumerate(series)]))
@@ -63,6 +87,8 @@ class Table:
         ratios = [ratio(b, v, better) for b, v in zip(base, series) if b is not None and v is not None]
         if compare and ratios:
             e.ratio, e.low, e.high = statistics.median(ratios), min(ratios), max(ratios)
+            if len(ratios) >= 4 and e.high < float("inf"):
+                e.low, _, e.high = statistics.quantiles(ratios, n=4, method="inclusive")
         return e
 
     def groups(self):
@@ -74,7 +100,7 @@ class Table:
         """The cells of a group as text, one list per row, headings first."""
         head = ["cell", "unit", self.columns[0]]
         for c in self.columns[1:]:
-            head += [c, "ratio", "min-max"]
+            head += [c, "ratio", "spread"]
         result = [head]
         for _, name, unit, better, entries in rows:
             line = [name, unit + (" +" if better == "higher" else ""), number(entries[0] and entries[0].median)]
@@ -82,7 +108,7 @@ class Table:
                 if e is None or e.ratio is None:
                     line += [number(e and e.median), "-", "-"]
                 else:
-                    mark = "" if e.ratio >= PARITY else " !"
+                    mark = "" if e.ratio >= PARITY else " !" if e.high < 1 else " ?"
                     line += [number(e.median), f"{number(e.ratio)}{mark}", f"{number(e.low)}-{number(e.high)}"]
             result.append(line)
         return result
@@ -96,7 +122,8 @@ class Table:
                           + (": " + ", ".join(slow) if slow else ""))
         return result
 
-    NOTE = "ratio: above 1 is better than the first column, median of the rounds; min-max over the rounds; + in the unit: more is better; !: below parity"
+    NOTE = ("ratio: above 1 is better than the first column, median of the rounds; spread: the middle half of the rounds' ratios; "
+            "+ in the unit: more is better; !: below parity; ?: below parity, but within the noise")
 
     def text(self):
         out = [self.head, self.NOTE]
