@@ -115,7 +115,7 @@ impl RateLimit {
 pub struct Service {
     name: String,
     id: i32,
-    transport: Transport,
+    transport: Option<Transport>,
     handler: Box<dyn Handler>,
     poller: RwLock<Option<Arc<dyn Poller>>>,
     listener: Mutex<Option<Listener>>,
@@ -157,10 +157,16 @@ const BACKLOG: i32 = 128;
 const NAME_MAX: usize = 255;
 
 impl Service {
-    /// A service that does not listen yet. `id` is the application's business.
+    /// A service that does not listen yet. `id` is the application's business. Without a transport (one that exists
+    /// elsewhere but not here) it never will.
     ///
     /// [`Error::Invalid`]: the name is empty, longer than 255 bytes, or contains a `/` or NUL.
-    pub fn new(name: &str, id: i32, transport: Transport, handler: Box<dyn Handler>) -> Result<Arc<Self>> {
+    pub fn new(
+        name: &str,
+        id: i32,
+        transport: Option<Transport>,
+        handler: Box<dyn Handler>,
+    ) -> Result<Arc<Self>> {
         if name.len() > NAME_MAX || name.contains(['/', '\0']) {
             return Err(Error::Invalid);
         }
@@ -203,8 +209,12 @@ impl Service {
         *self.poller.write() = Some(poller);
     }
 
-    /// Starts to listen. [`Error::Invalid`] without a poll loop; otherwise what binding gave.
+    /// Starts to listen. [`Error::Invalid`] without a poll loop, [`Error::NotSupported`] without a transport; otherwise
+    /// what binding gave.
     pub fn run(self: &Arc<Self>) -> Result<()> {
+        if self.transport.is_none() {
+            return Err(Error::NotSupported);
+        }
         let poller = self.poller()?;
         let file = rendezvous::socket_file(self.name.as_bytes());
         if let Some(file) = &file {
