@@ -6,6 +6,7 @@
 #![allow(non_camel_case_types, missing_docs)]
 
 pub mod handle;
+pub mod private;
 
 pub mod qbarray;
 pub mod qbatomic;

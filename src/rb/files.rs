@@ -190,6 +190,12 @@ impl RingFiles {
         self.header.word(layout::USER_DATA.checked_add(offset)?)
     }
 
+    /// Messages that are committed and unread, as the semaphore says; a hint.
+    #[must_use]
+    pub fn queued(&self) -> u32 {
+        self.semaphore().map_or(0, |semaphore| semaphore.value())
+    }
+
     /// The counter of committed, unread chunks.
     #[inline]
     pub fn semaphore(&self) -> Result<Semaphore<'_>> {
