@@ -261,7 +261,7 @@ pub unsafe extern "C" fn qb_ipcc_sendv(
 /// @param msg_ptr    buffer for the response
 /// @param msg_len    size of the buffer in bytes
 /// @param ms_timeout milliseconds to wait; negative waits for ever, 0 not at all
-/// @return size of the response; -ETIMEDOUT or -EAGAIN when none came in time, -ENOBUFS when it does not fit (it stays
+/// @return size of the response; -ETIMEDOUT when none came in time, -ENOBUFS when it does not fit (it stays
 ///         queued), -ENOTCONN when the server is gone, -EINVAL
 ///
 /// # Safety

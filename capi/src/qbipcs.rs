@@ -167,10 +167,10 @@ pub unsafe extern "C" fn qb_ipcs_create(
     handlers: *mut qb_ipcs_service_handlers,
 ) -> *mut qb_ipcs_service_t {
     let transport = match r#type {
-        0 => Some(Transport::Socket),
-        1 | 4 => Some(Transport::SharedMemory),
-        2 | 3 => None,
-        _ => return null_errno(Error::Invalid),
+        0 => Ok(Transport::Socket),
+        1 | 4 => Ok(Transport::SharedMemory),
+        2 | 3 => Err(Error::NotSupported),
+        _ => Err(Error::Invalid),
     };
     // SAFETY: the caller's contract.
     let (name, handlers) = unsafe { (cstr(name).and_then(|n| n.to_str().ok()), handlers.as_ref()) };

@@ -225,7 +225,7 @@ impl Service {
 impl Connection {
     /// Makes the channels, and returns the answer that names them.
     fn open(self: &Arc<Self>, stream: &Arc<OwnedFd>) -> Result<ConnectResponse> {
-        let transport = self.service.transport.ok_or(Error::NotSupported)?;
+        let transport = self.service.transport?;
         let mut answer = ConnectResponse::refusal(0, transport);
         answer.max_msg_size = self.max_msg_size;
         answer.token = i64::try_from(self.id).unwrap_or(0);
