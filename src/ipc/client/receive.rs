@@ -17,7 +17,7 @@ const SLICE: Duration = Duration::from_millis(500);
 impl Client {
     /// Waits for the next response and copies it; returns its size. `ms` < 0 waits for ever, 0 not at all.
     ///
-    /// [`Error::TimedOut`] or [`Error::Busy`] (socket transport) when none came; [`Error::BufferTooSmall`] when it does
+    /// [`Error::TimedOut`] when none came; [`Error::BufferTooSmall`] when it does
     /// not fit, it stays queued then; [`Error::Disconnected`] when the server is gone.
     pub fn recv(&self, buffer: &mut [u8], ms: i32) -> Result<usize> {
         let deadline = Deadline::after_ms(ms);
@@ -76,7 +76,7 @@ impl Client {
             Links::Socket { events_channel, events, .. } => lock_until(events, deadline)
                 .and_then(|mut inbox| self.recv_from_socket(events_channel, &mut inbox, buffer, deadline)),
         };
-        self.noted(received)
+        self.noted(received.map_err(|e| if e == Error::TimedOut { Error::Busy } else { e }))
     }
 
     /// One event and the byte that announced it. The byte is waited for, so that the descriptor is readable exactly as
@@ -118,7 +118,7 @@ impl Client {
                 result => return result,
             }
             if deadline.passed() {
-                return if self.is_connected() { Err(Error::Busy) } else { Err(Error::Disconnected) };
+                return Err(self.timed_out());
             }
             self.wait_for_datagram(channel.fd(), deadline)?;
         }

@@ -344,8 +344,9 @@ impl Connection {
         }
     }
 
-    /// The channels, while the connection is open.
+    /// The channels, while the connection is open; [`Error::Invalid`] before.
     pub(super) fn open_channels(&self) -> Result<&Channels> {
-        self.channels.get().filter(|_| self.state.is_open()).ok_or(Error::Disconnected)
+        let channels = self.channels.get().ok_or(Error::Invalid)?;
+        if self.state.is_open() { Ok(channels) } else { Err(Error::Disconnected) }
     }
 }

@@ -115,7 +115,7 @@ impl RateLimit {
 pub struct Service {
     name: String,
     id: i32,
-    transport: Transport,
+    transport: Result<Transport>,
     handler: Box<dyn Handler>,
     poller: RwLock<Option<Arc<dyn Poller>>>,
     listener: Mutex<Option<Listener>>,
@@ -153,15 +153,19 @@ impl Drop for Listener {
 
 /// Backlog of the listening socket.
 const BACKLOG: i32 = 128;
-/// Longest service name in bytes that has room in every name made from it.
-const NAME_MAX: usize = 255;
 
 impl Service {
-    /// A service that does not listen yet. `id` is the application's business.
+    /// A service that does not listen yet. `id` is the application's business. An error in place of the transport (one
+    /// that exists elsewhere, but not here) is what [`Service::run`] will give.
     ///
-    /// [`Error::Invalid`]: the name is empty, longer than 255 bytes, or contains a `/` or NUL.
-    pub fn new(name: &str, id: i32, transport: Transport, handler: Box<dyn Handler>) -> Result<Arc<Self>> {
-        if name.len() > NAME_MAX || name.contains(['/', '\0']) {
+    /// [`Error::Invalid`]: the name contains a NUL. Names longer than an address holds are cut there.
+    pub fn new(
+        name: &str,
+        id: i32,
+        transport: Result<Transport>,
+        handler: Box<dyn Handler>,
+    ) -> Result<Arc<Self>> {
+        if name.contains('\0') {
             return Err(Error::Invalid);
         }
         let service = Arc::new(Self {
@@ -206,6 +210,7 @@ impl Service {
     /// Starts to listen. [`Error::Invalid`] without a poll loop; otherwise what binding gave.
     pub fn run(self: &Arc<Self>) -> Result<()> {
         let poller = self.poller()?;
+        self.transport?;
         let file = rendezvous::socket_file(self.name.as_bytes());
         if let Some(file) = &file {
             let _ = std::fs::remove_file(file);
