@@ -2,16 +2,14 @@
 //! Whether a wait is better spent spinning than sleeping.
 //!
 //! Waking a sleeper on another processor takes longer than most answers do. So a waiter spins first, for no longer than
-//! [`LONGEST`], if that has paid off lately. Each attempt in vain doubles the number of waits that go straight to sleep:
+//! [`limits::spin`], if that has paid off lately. Each attempt in vain doubles the number of waits that go straight to sleep:
 //! with both ends on one processor, with a slow service or on a busy machine spinning all but ends by itself. With one
 //! processor to run on it never begins.
 
+use crate::limits;
 use crate::sys::process;
-use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// No wait spins longer.
-const LONGEST: Duration = Duration::from_micros(50);
 /// Most waits without an attempt between two attempts.
 const MOST_SKIPPED: u32 = 1 << 12;
 /// Attempts between two looks at the processors that may be used.
@@ -55,7 +53,7 @@ impl Spin {
                 }
                 std::hint::spin_loop();
             }
-            if start.elapsed() > LONGEST {
+            if start.elapsed() > limits::spin() {
                 self.penalty = (self.penalty * 2).clamp(1, MOST_SKIPPED);
                 self.skip = self.penalty;
                 return false;
@@ -64,10 +62,9 @@ impl Spin {
     }
 }
 
-/// `LIBQB_SPIN=0` turns spinning off; it needs a second processor.
+/// Spinning needs a second processor.
 fn allowed() -> bool {
-    static ENABLED: OnceLock<bool> = OnceLock::new();
-    *ENABLED.get_or_init(|| std::env::var_os("LIBQB_SPIN").is_none_or(|v| v != "0")) && process::cpus() > 1
+    !limits::spin().is_zero() && process::cpus() > 1
 }
 
 #[cfg(test)]
