@@ -6,7 +6,7 @@
 
 use super::super::dgram::{Channel, ServerSockets};
 use super::super::doorbell::{Balance, Outstanding};
-use super::super::poll::{Events as PollEvents, READABLE, Verdict, Watch};
+use super::super::poll::{Events as PollEvents, READABLE, Next, Watch};
 use super::super::shm::{ConnectionDir, ServerRings};
 use super::connection::{Channels, Common, Connection, Events, Requests, Responses, Shared};
 use super::{RateLimit, Service};
@@ -103,29 +103,29 @@ impl HalfOpen {
         drop(self.take(service));
     }
 
-    pub(in super::super) fn dispatch(self: &Arc<Self>, revents: PollEvents) -> Verdict {
+    pub(in super::super) fn dispatch(self: &Arc<Self>, revents: PollEvents) -> Next {
         let read = match self.progress.lock().as_mut() {
-            None => return Verdict::Drop,
+            None => return Next::Remove,
             // Data may come together with the hang-up of a client that has left again; then there is nobody to serve.
             Some(_) if revents & i32::from(libc::POLLNVAL) != 0 => Err(Error::Disconnected),
             Some(progress) => progress.read(),
         };
         if read == Ok(false) {
-            return Verdict::Keep;
+            return Next::Keep;
         }
         self.service.half_open.lock().remove(self);
         if let (Some(progress), Ok(true)) = (self.take(&self.service), read) {
             self.service.admit(progress);
         }
-        Verdict::Drop
+        Next::Remove
     }
 }
 
 impl Service {
     /// Takes one waiting connection.
-    pub(in super::super) fn dispatch_listener(self: &Arc<Self>, _revents: PollEvents) -> Verdict {
+    pub(in super::super) fn dispatch_listener(self: &Arc<Self>, _revents: PollEvents) -> Next {
         let Some(listener) = self.listener_socket() else {
-            return Verdict::Drop;
+            return Next::Remove;
         };
         match socket::accept(listener.as_fd()) {
             Ok(stream) => self.begin(stream),
@@ -133,7 +133,7 @@ impl Service {
             Err(Error::Busy) => {}
             Err(e) => log!(Level::Error, "service {}: accept: {e}", self.name),
         }
-        Verdict::Keep
+        Next::Keep
     }
 
     /// No descriptor is left: makes room by closing the oldest half-open connection, or takes the waiting connection with
