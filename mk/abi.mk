@@ -3,7 +3,7 @@
 # compiled and linked with libqb-dev and run with our library.
 
 # Headers whose functions must all be there; final state: all of the reference's.
-ABI_REQUIRED ?= qbatomic.h qbconfig.h qbdefs.h qbipc_common.h qbipcc.h qbipcs.h qblist.h qbloop.h qbutil.h
+ABI_REQUIRED ?= qbatomic.h qbconfig.h qbdefs.h qbipc_common.h qbipcc.h qbipcs.h qblist.h qbloop.h qbrb.h qbutil.h
 
 CHECKS += abi check-debian-build
 .PHONY: abi check-debian-build
@@ -14,5 +14,6 @@ abi: all
 	    capi/libqb.sym $(ABI_REQUIRED)
 
 check-debian-build: all
-	@reference=$$(tools/reference-headers) && CC="$(CC)" CFLAGS="$(CFLAGS)" \
+	@reference=$$(tools/reference-headers) && CC="$(CC)" \
+	    CFLAGS="$(CFLAGS) $(filter-out -Iinclude -Werror,$(TEST_CFLAGS))" \
 	    tools/check-debian-build "$$reference" $(B) $(C_TESTS)
