@@ -281,9 +281,10 @@ impl Connection {
         let poller = self.service.poller()?;
         let priority = self.service.priority();
         if let Some(fd) = channels.request_fd {
-            poller.add(priority, fd, READABLE, Watch::Requests(self.clone()))?;
+            poller.add(priority, fd, self.service.rate().interest(), Watch::Requests(self.clone()))?;
         }
-        poller.add(priority, stream.as_raw_fd(), READABLE, Watch::Stream(self.clone()))?;
+        let input = if channels.request_fd.is_none() { self.service.rate().interest() } else { READABLE };
+        poller.add(priority, stream.as_raw_fd(), input, Watch::Stream(self.clone()))?;
         Ok(answer)
     }
 
