@@ -73,6 +73,7 @@ impl Consumer {
     /// [`Consumer::put_back`]. None without a count, and when no message stands behind the count, which is then put back.
     ///
     /// [`Error::Corrupt`] for an impossible length, [`Error::Disconnected`] when the files were truncated.
+    #[inline]
     pub fn peek(&mut self) -> Result<Option<Chunk>> {
         let semaphore = self.files.semaphore()?;
         if !semaphore.try_wait().map_err(alive)? {
@@ -91,6 +92,7 @@ impl Consumer {
 
     /// Copies `out.len()` bytes from `offset` within the message; [`Error::Invalid`] when it has fewer,
     /// [`Error::Disconnected`] when the files were truncated.
+    #[inline]
     pub fn copy(&self, chunk: &Chunk, offset: usize, out: &mut [u8]) -> Result<()> {
         self.reader.copy(chunk, offset, out)?;
         if self.files.is_dead() { Err(Error::Disconnected) } else { Ok(()) }
@@ -98,6 +100,7 @@ impl Consumer {
 
     /// The message in place, when it does not wrap and starts at a multiple of 8 bytes.
     #[must_use]
+    #[inline]
     pub fn lend(&self, chunk: &Chunk, peer: &Trusted) -> Option<Lent> {
         let (offset, contiguous) = self.reader.place(chunk);
         if contiguous < chunk.len() || offset % 8 != 0 || self.files.is_dead() {
@@ -107,6 +110,7 @@ impl Consumer {
     }
 
     /// Lets go of the message that was peeked; its space goes back to the sender.
+    #[inline]
     pub fn reclaim(&mut self, chunk: Chunk) -> Result<()> {
         self.reader.reclaim(chunk)?;
         if self.files.is_dead() { Err(Error::Disconnected) } else { Ok(()) }

@@ -25,6 +25,7 @@ impl Producer {
     ///
     /// [`Error::Busy`] while there is no room, [`Error::Corrupt`] when the reader's index makes no sense,
     /// [`Error::Disconnected`] when the files were truncated.
+    #[inline]
     pub fn send(&mut self, parts: &[&[u8]]) -> Result<usize> {
         let mut len = 0usize;
         for part in parts {
