@@ -137,3 +137,6 @@ impl Drop for Watch {
         FREE.lock().push(self.0);
     }
 }
+
+#[cfg(test)]
+mod tests;

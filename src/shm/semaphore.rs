@@ -357,3 +357,6 @@ mod layout {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
