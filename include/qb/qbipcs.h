@@ -203,7 +203,281 @@ struct qb_ipcs_service_handlers {
 	qb_ipcs_connection_destroyed_fn connection_destroyed;
 };
 
+/**
+ * Makes a service, which does not listen before qb_ipcs_run().
+ *
+ * @param name       name that clients connect to: no '/', at most 255 bytes, of
+ *                   which an abstract address carries 106
+ * @param service_id a number of the application's, see qb_ipcs_service_id_get()
+ * @param type       transport; the message-queue types are not available here,
+ *                   qb_ipcs_run() says so
+ * @param handlers   functions of the application, copied; msg_process and
+ *                   connection_accept are needed
+ * @return service with one reference, given up by qb_ipcs_destroy(); NULL with
+ *         errno set otherwise
+ */
+qb_ipcs_service_t *qb_ipcs_create(const char *name, int32_t service_id,
+                                  enum qb_ipc_type type,
+                                  struct qb_ipcs_service_handlers *handlers);
 
+/**
+ * Takes a reference to a service.
+ *
+ * @param s service
+ */
+void qb_ipcs_ref(qb_ipcs_service_t *s);
+
+/**
+ * Drops a reference to a service; the last one frees it.
+ *
+ * @param s service
+ */
+void qb_ipcs_unref(qb_ipcs_service_t *s);
+
+/**
+ * Sets the poll loop that the service shall use; to be called before
+ * qb_ipcs_run().
+ *
+ * @param s        service
+ * @param handlers functions of the poll loop, copied. job_add may be NULL: a
+ *                 connection_closed that returns non-zero is then not called
+ *                 again
+ */
+void qb_ipcs_poll_handlers_set(qb_ipcs_service_t *s,
+                               struct qb_ipcs_poll_handlers *handlers);
+
+/**
+ * Associates a pointer of the application's with a service.
+ *
+ * @param s       service
+ * @param context any pointer
+ */
+void qb_ipcs_service_context_set(qb_ipcs_service_t *s, void *context);
+
+/**
+ * The pointer that qb_ipcs_service_context_set() stored.
+ *
+ * @param s service
+ * @return the pointer, NULL if none was set
+ */
+void *qb_ipcs_service_context_get(qb_ipcs_service_t *s);
+
+/**
+ * Starts to listen.
+ *
+ * @param s service; freed on failure
+ * @return 0; -EINVAL without poll functions, -ENOTSUP for a transport that is
+ *         not available, -EADDRINUSE when the name is taken, or what else
+ *         binding gave
+ */
+int32_t qb_ipcs_run(qb_ipcs_service_t *s);
+
+/**
+ * Disconnects every client, stops listening and drops the service's first
+ * reference.
+ *
+ * @param s service; NULL is fine
+ */
+void qb_ipcs_destroy(qb_ipcs_service_t *s);
+
+/**
+ * Sets how eagerly requests are taken from clients, and whether clients are
+ * told to stop sending.
+ *
+ * @param s  service
+ * @param rl FAST: up to 50 requests of a client in a row, high priority;
+ *           NORMAL: up to 5, medium; SLOW: one, low; OFF, OFF_2: as SLOW, and
+ *           clients get -EAGAIN from their sends (see
+ *           qb_ipcc_fc_enable_max_set())
+ */
+void qb_ipcs_request_rate_limit(qb_ipcs_service_t *s,
+                                enum qb_ipcs_rate_limit rl);
+
+/**
+ * Sends a response to a client.
+ *
+ * @param c    connection
+ * @param data response, starting with a struct qb_ipc_response_header
+ * @param size whole length of the response in bytes
+ * @return bytes sent, or -EINVAL, -EAGAIN (no room now), -ENOTCONN
+ */
+ssize_t qb_ipcs_response_send(qb_ipcs_connection_t *c, const void *data,
+                              size_t size);
+
+/**
+ * Sends a response that is gathered from several buffers, as
+ * qb_ipcs_response_send().
+ *
+ * @param c       connection
+ * @param iov     buffers
+ * @param iov_len number of buffers
+ * @return bytes sent, or a negative errno as for qb_ipcs_response_send()
+ */
+ssize_t qb_ipcs_response_sendv(qb_ipcs_connection_t *c, const struct iovec *iov,
+                               size_t iov_len);
+
+/**
+ * Sends an event to a client. Any thread may.
+ *
+ * @param c    connection
+ * @param data event, starting with a struct qb_ipc_response_header
+ * @param size whole length of the event in bytes
+ * @return bytes sent, or -EINVAL, -EMSGSIZE, -EAGAIN (no room now), -ENOTCONN
+ */
+ssize_t qb_ipcs_event_send(qb_ipcs_connection_t *c, const void *data,
+                           size_t size);
+
+/**
+ * Sends an event that is gathered from several buffers, as
+ * qb_ipcs_event_send().
+ *
+ * @param c       connection
+ * @param iov     buffers
+ * @param iov_len number of buffers
+ * @return bytes sent, or a negative errno as for qb_ipcs_event_send()
+ */
+ssize_t qb_ipcs_event_sendv(qb_ipcs_connection_t *c, const struct iovec *iov,
+                            size_t iov_len);
+
+/**
+ * Takes a reference to a connection: connection_destroyed waits until it is
+ * dropped.
+ *
+ * @param c connection; NULL is fine
+ */
+void qb_ipcs_connection_ref(qb_ipcs_connection_t *c);
+
+/**
+ * Drops a reference to a connection; with the last one connection_destroyed is
+ * called and the connection freed.
+ *
+ * @param c connection; NULL is fine
+ */
+void qb_ipcs_connection_unref(qb_ipcs_connection_t *c);
+
+/**
+ * Ends a connection; from any callback too. connection_closed is called before
+ * this returns, or after connection_created has returned when called from
+ * there.
+ *
+ * @param c connection; NULL is fine
+ */
+void qb_ipcs_disconnect(qb_ipcs_connection_t *c);
+
+/**
+ * The service_id given to qb_ipcs_create().
+ *
+ * @param c connection
+ * @return the number, or -EINVAL
+ */
+int32_t qb_ipcs_service_id_get(qb_ipcs_connection_t *c);
+
+/**
+ * Associates a pointer of the application's with a connection.
+ *
+ * @param c       connection
+ * @param context any pointer
+ */
+void qb_ipcs_context_set(qb_ipcs_connection_t *c, void *context);
+
+/**
+ * The pointer that qb_ipcs_context_set() stored.
+ *
+ * @param c connection
+ * @return the pointer, NULL if none was set
+ */
+void *qb_ipcs_context_get(qb_ipcs_connection_t *c);
+
+/**
+ * The pointer that qb_ipcs_service_context_set() stored with the connection's
+ * service.
+ *
+ * @param c connection
+ * @return the pointer, NULL if none was set
+ */
+void *qb_ipcs_connection_service_context_get(qb_ipcs_connection_t *c);
+
+/**
+ * Counters of a connection.
+ *
+ * @param c                connection
+ * @param stats            filled in
+ * @param clear_after_read non-zero resets the counters; client_pid stays
+ * @return 0, or -EINVAL
+ */
+int32_t qb_ipcs_connection_stats_get(qb_ipcs_connection_t *c,
+                                     struct qb_ipcs_connection_stats *stats,
+                                     int32_t clear_after_read);
+
+/**
+ * Counters of a connection, with the length of its event queue.
+ *
+ * @param c                connection
+ * @param clear_after_read non-zero resets the counters; client_pid stays
+ * @return counters for the caller to free(); NULL with errno set otherwise
+ */
+struct qb_ipcs_connection_stats_2 *qb_ipcs_connection_stats_get_2(qb_ipcs_connection_t *c,
+                                                                  int32_t clear_after_read);
+
+/**
+ * Counters of a service.
+ *
+ * @param pt               service
+ * @param stats            filled in
+ * @param clear_after_read non-zero resets the counters
+ * @return 0, or -EINVAL
+ */
+int32_t qb_ipcs_stats_get(qb_ipcs_service_t *pt, struct qb_ipcs_stats *stats,
+                          int32_t clear_after_read);
+
+/**
+ * The connection that was made last.
+ *
+ * @param pt service
+ * @return connection with a reference for the caller to drop with
+ *         qb_ipcs_connection_unref(); NULL when there is none
+ */
+qb_ipcs_connection_t *qb_ipcs_connection_first_get(qb_ipcs_service_t *pt);
+
+/**
+ * The connection that was made before another.
+ *
+ * @param pt      service
+ * @param current connection of that service; its reference stays the caller's
+ * @return connection with a reference for the caller to drop with
+ *         qb_ipcs_connection_unref(); NULL when there is none
+ */
+qb_ipcs_connection_t *qb_ipcs_connection_next_get(qb_ipcs_service_t *pt,
+                                                  qb_ipcs_connection_t *current);
+
+/**
+ * Sets owner and mode of the shared-memory files that the client gets to open.
+ * Takes effect within connection_accept only; without it the client's own user
+ * and group and mode 0600 are used.
+ *
+ * @param conn connection
+ * @param uid  owner; (uid_t) -1 keeps the server's
+ * @param gid  group; (gid_t) -1 keeps the server's
+ * @param mode permission bits
+ */
+void qb_ipcs_connection_auth_set(qb_ipcs_connection_t *conn, uid_t uid,
+                                 gid_t gid, mode_t mode);
+
+/**
+ * The largest message in bytes that was agreed with a client.
+ *
+ * @param connection connection
+ * @return bytes, or -EINVAL
+ */
+int32_t qb_ipcs_connection_get_buffer_size(qb_ipcs_connection_t *connection);
+
+/**
+ * Sets a lower bound for the message size of every client to come.
+ *
+ * @param s             service
+ * @param max_buf_size bytes
+ */
+void qb_ipcs_enforce_buffer_size(qb_ipcs_service_t *s, uint32_t max_buf_size);
 
 #ifdef __cplusplus
 }

@@ -93,11 +93,11 @@ impl Loop {
             }
             batch.clear();
             state.collect_signal();
+            if self.stop.load(Ordering::Relaxed) {
+                return; // from another thread or a signal handler
+            }
             let Some(highest) = state.highest_queued() else {
                 threshold = below(threshold);
-                if self.stop.load(Ordering::Relaxed) {
-                    return;
-                }
                 continue;
             };
             // Iterations without anything to dispatch would follow at once; skip to the first one with.

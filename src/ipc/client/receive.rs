@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //! Responses and events.
 
-use super::{Client, GONE, Inbox, Links};
+use super::{Client, GONE, Inbox, Links, Spin};
 use crate::ipc::dgram::Channel;
 use crate::rb::{Chunk, Consumer};
 use crate::sync::{Mutex, MutexGuard};
@@ -17,7 +17,7 @@ const SLICE: Duration = Duration::from_millis(500);
 impl Client {
     /// Waits for the next response and copies it; returns its size. `ms` < 0 waits for ever, 0 not at all.
     ///
-    /// [`Error::TimedOut`] or [`Error::Busy`] (socket transport) when none came; [`Error::BufferTooSmall`] when it does
+    /// [`Error::TimedOut`] when none came; [`Error::BufferTooSmall`] when it does
     /// not fit, it stays queued then; [`Error::Disconnected`] when the server is gone.
     pub fn recv(&self, buffer: &mut [u8], ms: i32) -> Result<usize> {
         let deadline = Deadline::after_ms(ms);
@@ -28,8 +28,9 @@ impl Client {
     fn recv_until(&self, buffer: &mut [u8], deadline: Deadline) -> Result<usize> {
         match &self.links {
             Links::Shm { responses, .. } => {
-                let mut ring = lock_until(responses, deadline)?;
-                self.recv_from_ring(&mut ring, buffer, deadline)
+                let mut guard = lock_until(responses, deadline)?;
+                let (ring, spin) = &mut *guard;
+                self.recv_from_ring(ring, spin, buffer, deadline)
             }
             Links::Socket { requests, responses, .. } => {
                 let mut inbox = lock_until(responses, deadline)?;
@@ -38,7 +39,13 @@ impl Client {
         }
     }
 
-    fn recv_from_ring(&self, ring: &mut Consumer, buffer: &mut [u8], deadline: Deadline) -> Result<usize> {
+    fn recv_from_ring(
+        &self,
+        ring: &mut Consumer,
+        spin: &mut Spin,
+        buffer: &mut [u8],
+        deadline: Deadline,
+    ) -> Result<usize> {
         loop {
             if let Some(n) = take(ring, buffer)? {
                 return Ok(n);
@@ -47,6 +54,10 @@ impl Client {
                 return Err(self.timed_out());
             }
             self.catch_up_bells();
+            let files = ring.files();
+            if spin.wait_for(|| files.queued() > 0) {
+                continue;
+            }
             if !ring.wait(Some(deadline.slice(SLICE)))? && self.server_is_gone() {
                 // A last answer may have come before the end.
                 return take(ring, buffer)?.ok_or(Error::Disconnected);
@@ -76,7 +87,7 @@ impl Client {
             Links::Socket { events_channel, events, .. } => lock_until(events, deadline)
                 .and_then(|mut inbox| self.recv_from_socket(events_channel, &mut inbox, buffer, deadline)),
         };
-        self.noted(received)
+        self.noted(received.map_err(|e| if e == Error::TimedOut { Error::Busy } else { e }))
     }
 
     /// One event and the byte that announced it. The byte is waited for, so that the descriptor is readable exactly as
@@ -118,7 +129,7 @@ impl Client {
                 result => return result,
             }
             if deadline.passed() {
-                return if self.is_connected() { Err(Error::Busy) } else { Err(Error::Disconnected) };
+                return Err(self.timed_out());
             }
             self.wait_for_datagram(channel.fd(), deadline)?;
         }

@@ -41,6 +41,10 @@ impl Client {
                 }
                 let mut guard = requests.lock();
                 let (ring, bells) = &mut *guard;
+                // A server that has not even taken the bytes of earlier messages gets no more of them.
+                if bells.any() && !flush_bells(bells, self.stream.as_fd())? {
+                    return Err(Error::Busy);
+                }
                 let sent = ring.send(parts)?;
                 ring_bell(bells, self.stream.as_fd())?;
                 Ok(sent)
@@ -68,14 +72,22 @@ impl Client {
 /// One byte for the message just published. The message is on its way whatever happens here: when the socket stays full
 /// for too long, the byte is left to a later call.
 fn ring_bell(bells: &mut Outstanding, stream: BorrowedFd<'_>) -> Result<()> {
-    if bells.ring(stream)? {
-        return Ok(());
+    if !bells.ring(stream)? {
+        flush_bells(bells, stream)?;
     }
+    Ok(())
+}
+
+/// Sends what is outstanding, waiting for room a little; returns whether everything is sent.
+fn flush_bells(bells: &mut Outstanding, stream: BorrowedFd<'_>) -> Result<bool> {
     let deadline = Deadline::after(limits::DOORBELL_RETRY);
     loop {
-        poll_one(stream, libc::POLLOUT, deadline.left())?;
-        if bells.flush(stream)? || deadline.passed() {
-            return Ok(());
+        if bells.flush(stream)? {
+            return Ok(true);
         }
+        if deadline.passed() {
+            return Ok(false);
+        }
+        poll_one(stream, libc::POLLOUT, deadline.left())?;
     }
 }

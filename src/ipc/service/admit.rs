@@ -213,7 +213,8 @@ impl Service {
             Ok(answer) => connection.answer_and_start(&stream, &answer),
             Err(error) => {
                 // A refusal is a negative errno on the wire whatever sign the application used.
-                let refusal = ConnectResponse::refusal(-error.saturating_abs(), self.transport);
+                let transport = self.transport.unwrap_or(Transport::Socket);
+                let refusal = ConnectResponse::refusal(-error.saturating_abs(), transport);
                 let _ = socket::send(stream.as_fd(), &refusal.encode());
                 connection.abandon();
             }
@@ -224,7 +225,7 @@ impl Service {
 impl Connection {
     /// Makes the channels, and returns the answer that names them.
     fn open(self: &Arc<Self>, stream: &Arc<OwnedFd>) -> Result<ConnectResponse> {
-        let transport = self.service.transport;
+        let transport = self.service.transport?;
         let mut answer = ConnectResponse::refusal(0, transport);
         answer.max_msg_size = self.max_msg_size;
         answer.token = i64::try_from(self.id).unwrap_or(0);
@@ -280,9 +281,10 @@ impl Connection {
         let poller = self.service.poller()?;
         let priority = self.service.priority();
         if let Some(fd) = channels.request_fd {
-            poller.add(priority, fd, READABLE, Watch::Requests(self.clone()))?;
+            poller.add(priority, fd, self.service.rate().interest(), Watch::Requests(self.clone()))?;
         }
-        poller.add(priority, stream.as_raw_fd(), READABLE, Watch::Stream(self.clone()))?;
+        let input = if channels.request_fd.is_none() { self.service.rate().interest() } else { READABLE };
+        poller.add(priority, stream.as_raw_fd(), input, Watch::Stream(self.clone()))?;
         Ok(answer)
     }
 

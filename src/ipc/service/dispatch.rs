@@ -181,6 +181,10 @@ impl Connection {
 
     /// Handles up to a batch of requests (`limit` of them when not 0) and returns how many it was.
     fn take_batch(self: &Arc<Self>, limit: u32) -> Result<u32> {
+        if limit == 0 && self.service.rate().is_off() {
+            // A loop that dispatches what it was told to leave alone.
+            return Err(Error::Busy);
+        }
         let batch = if limit == 0 { self.service.rate().batch() } else { limit };
         let mut handled = 0;
         let mut budget = None;
@@ -189,7 +193,7 @@ impl Connection {
                 break;
             };
             handled += 1;
-            if self.handle(message)? == End::Later {
+            if self.handle(message)? == End::Later || (limit == 0 && self.service.rate().is_off()) {
                 break;
             }
         }

@@ -4,11 +4,12 @@
 //! ```text
 //! Accepting --accepted--> Created --created returned--> Open --disconnect--> Closing <--> ClosedLater
 //!     |                      |                                                  |
-//!     +--refused-------------+----- disconnect inside `created`: once it has ---+--> Over --last reference--> destroyed
+//!     +--refused-------------+--disconnect inside `created`, once it returned--+--> Over --last reference--> destroyed
 //! ```
 //!
-//! `closed` comes after `created` only, and once more whenever it returned non-zero. `destroyed` comes exactly once, when
-//! the last reference is gone.
+//! `closed` comes after `created` has returned only (never for a connection that `created` itself ended, as in the
+//! reference), and once more whenever it returned non-zero. `destroyed` comes exactly once, when the last reference is
+//! gone.
 
 use super::super::dgram::remove_socket_files;
 use super::super::poll::Priority;
@@ -29,7 +30,7 @@ enum Phase {
     Created = 1,
     /// Open.
     Open = 2,
-    /// Over, but `created` is still running; `closed` comes when it has returned.
+    /// Over, but `created` is still running.
     ClosePending = 3,
     /// Over, with `closed` running.
     Closing = 4,
@@ -116,10 +117,9 @@ impl Connection {
     /// The application's `created`, and what has to wait for its end.
     pub(super) fn run_created(self: &Arc<Self>) {
         self.service.handler.created(self);
-        if !self.state.step(Phase::Created, Phase::Open)
-            && self.state.step(Phase::ClosePending, Phase::Closing)
+        if !self.state.step(Phase::Created, Phase::Open) && self.state.step(Phase::ClosePending, Phase::Over)
         {
-            self.run_closed();
+            self.release();
         }
     }
 

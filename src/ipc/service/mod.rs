@@ -22,7 +22,7 @@ pub use admit::HalfOpen;
 pub use connection::{Auth, Connection};
 pub use dispatch::Request;
 
-use super::poll::{Poller, Priority, READABLE, Watch};
+use super::poll::{Events as PollEvents, Poller, Priority, QUIET, READABLE, Watch};
 use super::stats::{ServiceCounters, ServiceStats};
 use super::{rendezvous, sweep};
 use crate::log;
@@ -66,9 +66,9 @@ pub enum RateLimit {
     Normal = 1,
     /// One at a time, low priority.
     Slow = 2,
-    /// Clients are told to stop sending.
+    /// Clients are told to stop sending, and no requests are taken.
     Off = 3,
-    /// Clients are told to stop sending, the patient ones too.
+    /// The same, for the patient clients too.
     OffUrgent = 4,
 }
 
@@ -100,6 +100,16 @@ impl RateLimit {
         }
     }
 
+    /// What a connection's descriptor for requests is watched for.
+    fn interest(self) -> PollEvents {
+        if self.is_off() { QUIET } else { READABLE }
+    }
+
+    /// Whether requests stay where they are.
+    fn is_off(self) -> bool {
+        matches!(self, Self::Off | Self::OffUrgent)
+    }
+
     fn flow_control(self) -> u32 {
         match self {
             Self::Off => 1,
@@ -115,7 +125,7 @@ impl RateLimit {
 pub struct Service {
     name: String,
     id: i32,
-    transport: Transport,
+    transport: Result<Transport>,
     handler: Box<dyn Handler>,
     poller: RwLock<Option<Arc<dyn Poller>>>,
     listener: Mutex<Option<Listener>>,
@@ -153,15 +163,19 @@ impl Drop for Listener {
 
 /// Backlog of the listening socket.
 const BACKLOG: i32 = 128;
-/// Longest service name in bytes that has room in every name made from it.
-const NAME_MAX: usize = 255;
 
 impl Service {
-    /// A service that does not listen yet. `id` is the application's business.
+    /// A service that does not listen yet. `id` is the application's business. An error in place of the transport (one
+    /// that exists elsewhere, but not here) is what [`Service::run`] will give.
     ///
-    /// [`Error::Invalid`]: the name is empty, longer than 255 bytes, or contains a `/` or NUL.
-    pub fn new(name: &str, id: i32, transport: Transport, handler: Box<dyn Handler>) -> Result<Arc<Self>> {
-        if name.len() > NAME_MAX || name.contains(['/', '\0']) {
+    /// [`Error::Invalid`]: the name contains a NUL. Names longer than an address holds are cut there.
+    pub fn new(
+        name: &str,
+        id: i32,
+        transport: Result<Transport>,
+        handler: Box<dyn Handler>,
+    ) -> Result<Arc<Self>> {
+        if name.contains('\0') {
             return Err(Error::Invalid);
         }
         let service = Arc::new(Self {
@@ -206,6 +220,7 @@ impl Service {
     /// Starts to listen. [`Error::Invalid`] without a poll loop; otherwise what binding gave.
     pub fn run(self: &Arc<Self>) -> Result<()> {
         let poller = self.poller()?;
+        self.transport?;
         let file = rendezvous::socket_file(self.name.as_bytes());
         if let Some(file) = &file {
             let _ = std::fs::remove_file(file);
@@ -261,8 +276,8 @@ impl Service {
         let before = RateLimit::from_word(self.rate.swap(limit as u32, Relaxed));
         for connection in self.snapshot() {
             connection.set_flow_control(limit.flow_control());
-            if before.priority() != limit.priority() {
-                connection.change_priority();
+            if before.priority() != limit.priority() || before.interest() != limit.interest() {
+                connection.change_interest();
             }
         }
     }
