@@ -4,6 +4,7 @@
 use super::producer::alive;
 use super::{Chunk, RingFiles, Trusted};
 use crate::ring::{Reader, Words};
+use crate::shm;
 use crate::{Error, Result};
 use std::ops::Deref;
 use std::ptr::NonNull;
@@ -53,6 +54,7 @@ impl Consumer {
 
     /// How many messages are queued, by the semaphore. [`Error::Corrupt`] for more than the ring could ever hold.
     pub fn queued(&self) -> Result<u32> {
+        shm::ready();
         let count = self.files.semaphore()?.value();
         if self.files.is_dead() {
             Err(Error::Disconnected)
@@ -75,6 +77,7 @@ impl Consumer {
     /// [`Error::Corrupt`] for an impossible length, [`Error::Disconnected`] when the files were truncated.
     #[inline]
     pub fn peek(&mut self) -> Result<Option<Chunk>> {
+        shm::ready();
         let semaphore = self.files.semaphore()?;
         if !semaphore.try_wait().map_err(alive)? {
             return if self.files.is_dead() { Err(Error::Disconnected) } else { Ok(None) };
@@ -125,6 +128,7 @@ impl Consumer {
     /// Sleeps until the semaphore has a count, without taking it, at most `timeout` (None: for ever, so with a bound and a
     /// look at the peer's health in between for a peer that may die). False at the end of the time. One thread at a time.
     pub fn wait(&self, timeout: Option<Duration>) -> Result<bool> {
+        shm::ready();
         let came = self.files.semaphore()?.wait_nonzero(timeout).map_err(alive)?;
         if self.files.is_dead() { Err(Error::Disconnected) } else { Ok(came) }
     }

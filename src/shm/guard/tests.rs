@@ -15,6 +15,9 @@ fn file(len: usize) -> OwnedFd {
     fd
 }
 
+/// Exit status of a child that ran its body, which 0 would not show.
+const DONE: i32 = 42;
+
 /// Runs `body` in a process of its own, which is this test once more; how that ended.
 fn in_child(test: &str, body: impl FnOnce() -> i32) -> ExitStatus {
     const MARK: &str = "QB_GUARD_TEST_CHILD";
@@ -26,7 +29,7 @@ fn in_child(test: &str, body: impl FnOnce() -> i32) -> ExitStatus {
             libc::alarm(20);
         }
         set_handler(libc::SIG_DFL, 0);
-        std::process::exit(body());
+        std::process::exit(DONE + body());
     }
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", &format!("shm::guard::tests::{test}"), "--test-threads=1"])
@@ -198,7 +201,7 @@ fn a_handler_that_was_there_before_gets_foreign_faults_only() {
         foreign_fault();
         i32::from(!(own && before == 0 && CALLS.load(Ordering::Relaxed) == 2))
     });
-    assert_eq!(status.code(), Some(0));
+    assert_eq!(status.code(), Some(DONE));
 }
 
 #[test]
@@ -214,7 +217,7 @@ fn an_ignored_or_simply_handled_sent_signal_is_so_afterwards() {
         unsafe { libc::raise(libc::SIGBUS) };
         i32::from(!(own && again && CALLS.load(Ordering::Relaxed) == 1))
     });
-    assert_eq!(status.code(), Some(0));
+    assert_eq!(status.code(), Some(DONE));
 }
 
 static SAVED: AtomicUsize = AtomicUsize::new(0);
@@ -261,5 +264,26 @@ fn a_program_that_resets_the_disposition_again_and_again_changes_nothing() {
         }
         0
     });
-    assert_eq!(status.code(), Some(0));
+    assert_eq!(status.code(), Some(DONE));
+}
+
+#[test]
+fn a_thread_that_blocked_every_signal_is_guarded_too() {
+    let page = page_size();
+    let fd = file(page);
+    let map = Mapping::map(fd.as_fd(), page).unwrap();
+    dir::truncate(fd.as_fd(), 0).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // SAFETY: a valid signal set; only this thread's mask changes.
+            unsafe {
+                let mut all: libc::sigset_t = std::mem::zeroed();
+                libc::sigfillset(&raw mut all);
+                libc::pthread_sigmask(libc::SIG_BLOCK, &raw const all, std::ptr::null_mut());
+            }
+            ready();
+            map.read(0, &mut [0; 8]).unwrap();
+        });
+    });
+    assert!(map.is_dead());
 }
