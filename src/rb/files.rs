@@ -232,12 +232,12 @@ impl Words for RingFiles {
         self.size
     }
     #[inline]
-    fn write_pt(&self) -> Result<&SharedWord> {
-        self.header_word(layout::WRITE_PT)
+    fn write_pt(&self) -> &SharedWord {
+        &self.header.head()[layout::WRITE_PT / 4]
     }
     #[inline]
-    fn read_pt(&self) -> Result<&SharedWord> {
-        self.header_word(layout::READ_PT)
+    fn read_pt(&self) -> &SharedWord {
+        &self.header.head()[layout::READ_PT / 4]
     }
     #[inline]
     fn word(&self, index: u32) -> Result<&SharedWord> {

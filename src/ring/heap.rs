@@ -36,12 +36,12 @@ impl Words for HeapRing {
         self.size
     }
 
-    fn write_pt(&self) -> Result<&SharedWord> {
-        Ok(&self.write_pt)
+    fn write_pt(&self) -> &SharedWord {
+        &self.write_pt
     }
 
-    fn read_pt(&self) -> Result<&SharedWord> {
-        Ok(&self.read_pt)
+    fn read_pt(&self) -> &SharedWord {
+        &self.read_pt
     }
 
     fn word(&self, index: u32) -> Result<&SharedWord> {

@@ -21,6 +21,8 @@ mod semaphore;
 mod word;
 
 #[cfg(not(loom))]
+pub(crate) use guard::ready;
+#[cfg(not(loom))]
 pub use mapping::{Mapping, Trusted};
 #[cfg(not(loom))]
 pub use semaphore::Semaphore;

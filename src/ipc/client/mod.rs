@@ -29,8 +29,8 @@ use crate::sys::process;
 use crate::sys::socket::{self, Credentials};
 use crate::wire::ConnectResponse;
 use crate::{Error, Result};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use spin::Spin;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 /// A connection to a service.
