@@ -10,6 +10,10 @@
 #ifndef IPCKIT_H
 #define IPCKIT_H
 
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* memfd_create, prlimit: include this file first */
+#endif
+
 #include "check.h"
 #include "ipckit_shared.h"
 #include "ipckit_server.h"
