@@ -77,6 +77,7 @@ static inline void kit_start(struct kit *k)
 			snprintf(mem, sizeof mem, "%d", k->memfd);
 			snprintf(ctl, sizeof ctl, "%d", control[0]);
 			setenv("LD_LIBRARY_PATH", lib, 1);
+			setenv("QB_TEST_LIB", getenv("KIT_SERVER_IS"), 1);
 			execl("/proc/self/exe", "kit-server", "--kit-server", mem, ctl, (char *)NULL);
 			perror("exec");
 			_exit(3);
@@ -87,6 +88,7 @@ static inline void kit_start(struct kit *k)
 	close(control[0]);
 	k->server = server; /* shared memory: never written by the child */
 	k->control = control[1];
+	k->rate_now = -1;
 	while (!k->started) {
 		int status;
 
@@ -170,11 +172,24 @@ static inline void kit_end(struct kit *k)
 				check_bad++;
 			}
 			CHECK_EQ(kit_shm_entries(k->server, 0), 0);
+			CHECK_EQ(k->registered, 0);
+			if (!(k->server_is_reference && k->type == QB_IPC_SOCKET && k->mods > 0)) {
+				CHECK_EQ(k->misuse, 0); /* "ipc-socket-priority" is the exception */
+			}
 		}
 		kit_shm_entries(k->server, 1);
 	}
 	close(k->memfd);
 	munmap(k, sizeof *k);
+}
+
+/* Changes the rate limit from the server's main loop and returns when it is in force. */
+static inline void kit_rate(struct kit *k, enum qb_ipcs_rate_limit rate)
+{
+	char byte = (char)('0' + rate);
+
+	CHECK_EQ(write(k->control, &byte, 1), 1);
+	KIT_WAIT(k->rate_now == (int)rate);
 }
 
 /* A server that is expected to be gone, or is made to go, without ceremony. */

@@ -16,7 +16,6 @@ static struct {
 	qb_ipcs_service_t *s;
 	qb_ipcs_connection_t *kept;
 	int back_off;
-	int rate_turns;
 	int leave;
 	struct kit_request held;
 	qb_ipcs_connection_t *holder;
@@ -249,7 +248,7 @@ static inline int64_t ks_iterate(void)
 	return n;
 }
 
-static inline void ks_stats(qb_ipcs_connection_t *c, int clear)
+static inline void ks_stats(qb_ipcs_connection_t *c, int clear, int clear_service)
 {
 	struct qb_ipcs_connection_stats_2 *two = qb_ipcs_connection_stats_get_2(c, 0);
 	struct kit *k = ks.k;
@@ -259,7 +258,7 @@ static inline void ks_stats(qb_ipcs_connection_t *c, int clear)
 		free(two);
 	}
 	k->probe[2] = qb_ipcs_connection_stats_get(c, &k->cstats, clear);
-	k->probe[3] = qb_ipcs_stats_get(ks.s, &k->sstats, clear);
+	k->probe[3] = qb_ipcs_stats_get(ks.s, &k->sstats, clear_service);
 }
 
 static void ks_answer_held(void *data)
@@ -267,6 +266,11 @@ static void ks_answer_held(void *data)
 	(void)data;
 	ks.k->last_send = ks_reply(ks.holder, KIT_HOLD, 0);
 	qb_ipcs_connection_unref(ks.holder);
+}
+
+static void ks_drop_reference(void *data)
+{
+	qb_ipcs_connection_unref(data);
 }
 
 static inline void ks_echo(qb_ipcs_connection_t *c, const void *data, size_t size)
@@ -325,16 +329,27 @@ static inline int32_t ks_command(qb_ipcs_connection_t *c, const struct kit_reque
 		return 0;
 	}
 	case KIT_DISCONNECT:
-		kit_trace("<disconnect");
-		qb_ipcs_disconnect(c);
-		kit_trace("disconnect>");
-		return a;
 	case KIT_DESTROY:
+		/*
+		 * As a careful application does: it keeps the object until the library is out of its call. The reference
+		 * on shared memory uses that reference up ("ipc-disconnect-in-message").
+		 */
+		qb_ipcs_connection_ref(c);
+		if (!(on_reference() && k->type == QB_IPC_SHM)) {
+			ml_job_add(QB_LOOP_LOW, c, ks_drop_reference);
+			ml.job_adds--;
+		}
+		if (r->hdr.id == KIT_DISCONNECT) {
+			kit_trace("<disconnect");
+			qb_ipcs_disconnect(c);
+			kit_trace("disconnect>");
+			return a;
+		}
 		kit_trace("<destroy");
 		qb_ipcs_destroy(ks.s);
 		ks.s = NULL;
 		kit_trace("destroy>");
-		return 0;
+		return a;
 	case KIT_EXIT:
 		ks.leave = 1;
 		return 0;
@@ -344,9 +359,7 @@ static inline int32_t ks_command(qb_ipcs_connection_t *c, const struct kit_reque
 		kill(getpid(), SIGKILL);
 		return 0;
 	case KIT_RATE:
-	case KIT_RATE_FOR:
 		qb_ipcs_request_rate_limit(ks.s, (enum qb_ipcs_rate_limit)a);
-		ks.rate_turns = r->hdr.id == KIT_RATE_FOR ? b : 0;
 		break;
 	case KIT_BACK_OFF:
 		if (ks.back_off == 0) {
@@ -357,7 +370,7 @@ static inline int32_t ks_command(qb_ipcs_connection_t *c, const struct kit_reque
 		}
 		break;
 	case KIT_STATS:
-		ks_stats(c, a);
+		ks_stats(c, a, b);
 		break;
 	case KIT_RESPONSE:
 		k->last_send = ks_sized(c, 0, (size_t)a, b);
@@ -421,12 +434,15 @@ static int32_t ks_msg(qb_ipcs_connection_t *c, void *data, size_t size)
 
 static int32_t ks_control(int32_t fd, int32_t revents, void *data)
 {
-	char byte;
+	char byte = 'q';
 
 	(void)revents;
 	(void)data;
 	if (read(fd, &byte, 1) <= 0 || byte == 'q') {
 		ks.leave = 1;
+	} else if (byte >= '0' && byte <= '4') {
+		qb_ipcs_request_rate_limit(ks.s, (enum qb_ipcs_rate_limit)(byte - '0'));
+		ks.k->rate_now = byte - '0';
 	}
 	return 0;
 }
@@ -496,14 +512,12 @@ static inline _Noreturn void kit_serve(struct kit *k, int control)
 	memset(&ml, 0, sizeof ml);
 	memset(&ks, 0, sizeof ks);
 	ks.k = k;
+	k->server_is_reference = on_reference();
 	ks_setup(k, control);
 	ks_publish();
 	k->started = 1;
 	while (!ks.leave) {
-		ml_turn(ks_owes_events() || ks.rate_turns ? 1 : 1000);
-		if (ks.rate_turns > 0 && --ks.rate_turns == 0) {
-			qb_ipcs_request_rate_limit(ks.s, QB_IPCS_RATE_FAST);
-		}
+		ml_turn(ks_owes_events() ? 1 : 1000);
 		ks_pump();
 		ks_publish();
 	}

@@ -41,16 +41,15 @@ fn usable() -> u64 {
 }
 
 impl State {
-    /// The callback and its arguments, if the state has just changed.
+    /// The callback and its arguments, if the state has just changed. The state follows without a callback, too.
     pub(super) fn low_fds_change(&mut self) -> Option<(LowFdsFn, bool, u32)> {
-        let callback = self.low_fds.callback.as_ref()?;
         let available = u32::try_from(usable().saturating_sub(self.registrations())).unwrap_or(u32::MAX);
         let low = if self.low_fds.low { available <= ENOUGH } else { available <= LOW };
         if low == self.low_fds.low {
             return None;
         }
         self.low_fds.low = low;
-        Some((Arc::clone(callback), low, available))
+        self.low_fds.callback.as_ref().map(|callback| (Arc::clone(callback), low, available))
     }
 
     /// Live descriptors; the one for waking up counts as well.

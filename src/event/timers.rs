@@ -210,7 +210,7 @@ impl Loop {
                 drop(callback);
                 Ok(())
             }
-            None if handle.slot() > i32::MAX as u32 && handle.check() != 0 => Err(Error::Os(libc::ERANGE)),
+            None if handle.slot() > i32::MAX as u32 => Err(Error::Os(libc::ERANGE)),
             None => Err(Error::Invalid),
         }
     }
