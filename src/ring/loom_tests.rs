@@ -54,6 +54,21 @@ fn loom_a_chunk_that_is_seen_is_complete() {
     });
 }
 
+/// Readers in C go by the magic alone.
+#[test]
+fn loom_a_ready_magic_brings_the_whole_chunk() {
+    model(|| {
+        let ring = Arc::new(HeapRing::new(WORDS).unwrap());
+        let mut writer = Writer::private(Arc::clone(&ring));
+        let mut reader = Reader::private(ring);
+        let sender = thread::spawn(move || send(&mut writer, 61).unwrap());
+        let early = reader.front().unwrap().map(|chunk| take(&mut reader, chunk));
+        sender.join().unwrap();
+        let late = reader.front().unwrap().map(|chunk| take(&mut reader, chunk));
+        assert_eq!(early.or(late), Some(61));
+    });
+}
+
 /// The payloads of earlier chunks look like headers of ready chunks at every word.
 #[test]
 fn loom_old_payload_is_never_taken_for_a_chunk() {
