@@ -19,7 +19,7 @@ static inline void run_t(const char *name, void (*test)(void))
 	char full[200];
 
 	snprintf(full, sizeof full, "%s [%s]", name, T == QB_IPC_SHM ? "shm" : "socket");
-	check_run(full, test, 60);
+	check_run(full, test, getenv("QB_WATCHDOG") ? (unsigned)atoi(getenv("QB_WATCHDOG")) : 60);
 }
 #define RUN_T(test) run_t(#test, test)
 
@@ -597,7 +597,8 @@ static int each_file(struct kit *k, void (*fn)(const char *name, const struct st
 		dir = opendir(path);
 		while (dir != NULL && (f = readdir(dir)) != NULL) {
 			snprintf(path, sizeof path, "/dev/shm/%s/%s", e->d_name, f->d_name);
-			if (f->d_name[0] != '.' && stat(path, &st) == 0) {
+			/* Filesystem sockets may lie beside the files. */
+			if (f->d_name[0] != '.' && stat(path, &st) == 0 && S_ISREG(st.st_mode)) {
 				n++;
 				fn(f->d_name, &st, arg);
 			}

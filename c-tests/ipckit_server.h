@@ -286,6 +286,42 @@ static inline void ks_echo(qb_ipcs_connection_t *c, const void *data, size_t siz
 	free(p);
 }
 
+/* Sends in all four ways on the connection kept earlier, and lets go of it. */
+static inline void ks_use_kept(void)
+{
+	volatile int64_t *probe = ks.k->probe;
+
+	probe[0] = ks_reply(ks.kept, 1, 1);
+	probe[1] = ks_event(ks.kept, 0, sizeof(struct kit_event));
+	probe[2] = ks_sized(ks.kept, 0, 100, 1);
+	probe[3] = ks_sized(ks.kept, 1, 100, 1);
+	probe[4] = qb_ipcs_service_id_get(ks.kept);
+	qb_ipcs_connection_unref(ks.kept);
+	ks.kept = NULL;
+}
+
+/* The getters and setters, seen from a message. */
+static inline void ks_self_check(qb_ipcs_connection_t *c)
+{
+	qb_ipcs_connection_t *first = qb_ipcs_connection_first_get(ks.s);
+	int mine, of_the_service;
+
+	CHECK(first == c); /* the newest comes first, and the test asks with the newest */
+	qb_ipcs_connection_unref(first);
+	CHECK_EQ(qb_ipcs_service_id_get(c), ks.k->opt.service_id);
+	CHECK_EQ(qb_ipcs_connection_get_buffer_size(c), 12328);
+	CHECK(qb_ipcs_context_get(c) == NULL);
+	qb_ipcs_context_set(c, &mine);
+	CHECK(qb_ipcs_context_get(c) == &mine);
+	qb_ipcs_context_set(c, NULL);
+	CHECK(qb_ipcs_service_context_get(ks.s) == NULL);
+	CHECK(qb_ipcs_connection_service_context_get(c) == NULL);
+	qb_ipcs_service_context_set(ks.s, &of_the_service);
+	CHECK(qb_ipcs_service_context_get(ks.s) == &of_the_service);
+	CHECK(qb_ipcs_connection_service_context_get(c) == &of_the_service);
+	qb_ipcs_service_context_set(ks.s, NULL);
+}
+
 static inline int32_t ks_command(qb_ipcs_connection_t *c, const struct kit_request *r, size_t size)
 {
 	struct kit *k = ks.k;
@@ -389,12 +425,10 @@ static inline int32_t ks_command(qb_ipcs_connection_t *c, const struct kit_reque
 		qb_ipcs_connection_ref(c);
 		break;
 	case KIT_USE_KEPT:
-		k->probe[0] = ks_reply(ks.kept, 1, 1);
-		k->probe[1] = ks_event(ks.kept, 0, sizeof(struct kit_event));
-		k->probe[2] = ks_sized(ks.kept, 0, 100, 1);
-		k->probe[3] = ks_sized(ks.kept, 1, 100, 1);
-		qb_ipcs_connection_unref(ks.kept);
-		ks.kept = NULL;
+		ks_use_kept();
+		break;
+	case KIT_SELF_CHECK:
+		ks_self_check(c);
 		break;
 	case KIT_ITERATE:
 		ks_reply(c, r->hdr.id, ks_iterate());
@@ -432,21 +466,6 @@ static int32_t ks_msg(qb_ipcs_connection_t *c, void *data, size_t size)
 	return result;
 }
 
-static int32_t ks_control(int32_t fd, int32_t revents, void *data)
-{
-	char byte = 'q';
-
-	(void)revents;
-	(void)data;
-	if (read(fd, &byte, 1) <= 0 || byte == 'q') {
-		ks.leave = 1;
-	} else if (byte >= '0' && byte <= '4') {
-		qb_ipcs_request_rate_limit(ks.s, (enum qb_ipcs_rate_limit)(byte - '0'));
-		ks.k->rate_now = byte - '0';
-	}
-	return 0;
-}
-
 static inline void ks_publish(void)
 {
 	struct kit *k = ks.k;
@@ -461,6 +480,35 @@ static inline void ks_publish(void)
 	k->turns++;
 }
 
+static int32_t ks_control(int32_t fd, int32_t revents, void *data)
+{
+	char byte = 'q';
+
+	(void)revents;
+	(void)data;
+	if (read(fd, &byte, 1) <= 0 || byte == 'q') {
+		ks.leave = 1;
+	} else if (byte >= '0' && byte <= '4') {
+		qb_ipcs_request_rate_limit(ks.s, (enum qb_ipcs_rate_limit)(byte - '0'));
+		ks.k->rate_now = byte - '0';
+	} else if (byte == 'k') {
+		ks.kept = qb_ipcs_connection_first_get(ks.s);
+	} else if (byte == 'u') {
+		ks_use_kept();
+	} else if (byte == 'c') {
+		qb_ipcs_connection_t *c = qb_ipcs_connection_first_get(ks.s);
+
+		qb_ipcs_disconnect(c);
+		qb_ipcs_connection_unref(c);
+	} else if (byte == 'd') {
+		qb_ipcs_destroy(ks.s);
+		ks.s = NULL;
+	}
+	ks_publish();
+	ks.k->controls++;
+	return 0;
+}
+
 static inline void ks_setup(struct kit *k, int control)
 {
 	const struct kit_options *o = &k->opt;
@@ -473,7 +521,6 @@ static inline void ks_setup(struct kit *k, int control)
 	h.connection_destroyed = o->no_destroyed ? NULL : h.connection_destroyed;
 	poll_handlers.job_add = o->no_job_add ? NULL : poll_handlers.job_add;
 	ml.log = o->trace_poll ? ks_trace_poll : NULL;
-	ml.fail_add = o->fail_add;
 	if (o->setuid && (setgid((gid_t)o->setuid) != 0 || setuid((uid_t)o->setuid) != 0)) {
 		_exit(3);
 	}
@@ -496,6 +543,7 @@ static inline void ks_setup(struct kit *k, int control)
 	ml.log = NULL;
 	ml_dispatch_add(QB_LOOP_HIGH, control, POLLIN, NULL, ks_control);
 	ml.adds--;
+	ml.fail_add = o->fail_add;
 	ml.log = o->trace_poll ? ks_trace_poll : NULL;
 	if (o->nofile) {
 		struct rlimit limit = {(rlim_t)o->nofile, (rlim_t)o->nofile};

@@ -32,6 +32,7 @@ enum kit_command {
 	KIT_SEND_NULL,	    /* response_send(c, NULL, 0) and friends, results in kit.probe */
 	KIT_KEEP,	    /* takes a reference for later */
 	KIT_USE_KEPT,	    /* sends on the kept connection: kit.probe[0..3], then drops it */
+	KIT_SELF_CHECK,	    /* checks the getters and setters in the server */
 	KIT_ITERATE,	    /* value: number of connections that first_get/next_get show; checks the newest is first */
 	KIT_HOLD,	    /* no answer now; the answer is sent from a job of the next turn */
 };
@@ -81,6 +82,7 @@ struct kit {
 	volatile int64_t probe[8];
 	volatile int64_t last_send;
 	volatile int events_sent;
+	volatile int controls; /* control bytes handled, see kit_control() */
 	volatile int rate_now; /* set through the control pipe, see kit_rate() */
 	volatile int server_is_reference;
 	volatile int misuse, registered, adds, mods, dels, job_adds, dropped, turns;

@@ -264,7 +264,7 @@ static void a_lone_job_does_not_wait(void)
 		qb_loop_destroy(loop);
 		loop = qb_loop_create();
 	}
-	CHECK_EQ_COMPAT(first, 0, 1, "loop-lone-job");
+	CHECK(first);
 }
 
 static void delete_other(void *data)
@@ -609,7 +609,7 @@ int main(void)
 	RUN(jobs_added_by_a_job_run_after_those_already_there);
 	RUN(five_hundred_busy_rounds_complete);
 	RUN(a_job_that_renews_itself_is_throttled);
-	RUN(a_lone_job_does_not_wait);
+	RUN_OURS(a_lone_job_does_not_wait, "loop-lone-job");
 	RUN(deleted_jobs_do_not_run);
 	RUN(one_deletion_takes_the_oldest_of_equal_jobs);
 	RUN(a_stop_before_the_run_is_lost);
