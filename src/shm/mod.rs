@@ -27,3 +27,5 @@ pub use mapping::{Mapping, Trusted};
 #[cfg(not(loom))]
 pub use semaphore::Semaphore;
 pub use word::SharedWord;
+#[cfg(loom)]
+pub use word::Trace;
