@@ -57,8 +57,7 @@ typedef void (*qb_loop_poll_low_fds_event_fn)(int32_t not_enough, int32_t fds_av
  * Creates a main loop.
  *
  * The first loop created while there is no default loop becomes the default,
- * which is what a NULL loop means in the
- * functions below.
+ * which is what a NULL loop means in the functions below.
  *
  * @return the loop, to be freed with qb_loop_destroy(), or NULL (no memory, no
  *         descriptors left; see errno)
@@ -70,8 +69,7 @@ qb_loop_t *qb_loop_create(void);
  * descriptor of the caller is closed.
  *
  * Signals that the loop handled stay caught, and are ignored from now on. In a
- * callback of the loop, the loop ends as
- * soon as the callback has returned.
+ * callback of the loop, the loop ends as soon as the callback has returned.
  *
  * @param l loop from qb_loop_create(); NULL does nothing
  */
@@ -109,9 +107,7 @@ void qb_loop_run(qb_loop_t *l);
  * @param dispatch_fn function to call
  * @return 0, or -EINVAL
  */
-int32_t qb_loop_job_add(qb_loop_t *l,
-                        enum qb_loop_priority p,
-                        void *data,
+int32_t qb_loop_job_add(qb_loop_t *l, enum qb_loop_priority p, void *data,
                         qb_loop_job_dispatch_fn dispatch_fn);
 
 /**
@@ -124,9 +120,7 @@ int32_t qb_loop_job_add(qb_loop_t *l,
  * @param dispatch_fn as given to qb_loop_job_add()
  * @return 0, -ENOENT if there is no such job, or -EINVAL
  */
-int32_t qb_loop_job_del(struct qb_loop *l,
-                        enum qb_loop_priority p,
-                        void *data,
+int32_t qb_loop_job_del(struct qb_loop *l, enum qb_loop_priority p, void *data,
                         qb_loop_job_dispatch_fn dispatch_fn);
 
 /**
@@ -142,10 +136,8 @@ int32_t qb_loop_job_del(struct qb_loop *l,
  * @param timer_handle_out gets the handle; may be NULL
  * @return 0, -EINVAL, or -ENOMEM
  */
-int32_t qb_loop_timer_add(qb_loop_t *l,
-                          enum qb_loop_priority p,
-                          uint64_t nsec_duration,
-                          void *data,
+int32_t qb_loop_timer_add(qb_loop_t *l, enum qb_loop_priority p,
+                          uint64_t nsec_duration, void *data,
                           qb_loop_timer_dispatch_fn dispatch_fn,
                           qb_loop_timer_handle *timer_handle_out);
 
@@ -157,8 +149,7 @@ int32_t qb_loop_timer_add(qb_loop_t *l,
  * @return 0, -EINVAL if there is no such timer (any more), or -ERANGE for an
  *         impossible handle
  */
-int32_t qb_loop_timer_del(qb_loop_t *l,
-                          qb_loop_timer_handle th);
+int32_t qb_loop_timer_del(qb_loop_t *l, qb_loop_timer_handle th);
 
 /**
  * Tells whether a timer is still to expire.
@@ -192,8 +183,7 @@ uint64_t qb_loop_timer_expire_time_remaining(struct qb_loop *l,
 
 /**
  * Sets the function that is told when the descriptors registered with the loop
- * come close to RLIMIT_NOFILE, and when
- * there are enough again.
+ * come close to RLIMIT_NOFILE, and when there are enough again.
  *
  * @param l  loop; NULL does not mean the default here
  * @param fn function to call, or NULL for none
@@ -218,11 +208,8 @@ int32_t qb_loop_poll_low_fds_event_set(qb_loop_t *l,
  * @return 0, -EINVAL, or what epoll_ctl(2) said: -EEXIST, -EPERM (regular
  *         files), -EBADF, -ENOSPC, -ENOMEM
  */
-int32_t qb_loop_poll_add(qb_loop_t *l,
-                         enum qb_loop_priority p,
-                         int32_t fd,
-                         int32_t events,
-                         void *data,
+int32_t qb_loop_poll_add(qb_loop_t *l, enum qb_loop_priority p, int32_t fd,
+                         int32_t events, void *data,
                          qb_loop_poll_dispatch_fn dispatch_fn);
 
 /**
@@ -237,11 +224,8 @@ int32_t qb_loop_poll_add(qb_loop_t *l,
  * @return 0, -EINVAL, -EBADF if the descriptor is not watched, or what
  *         epoll_ctl(2) said
  */
-int32_t qb_loop_poll_mod(qb_loop_t *l,
-                         enum qb_loop_priority p,
-                         int32_t fd,
-                         int32_t events,
-                         void *data,
+int32_t qb_loop_poll_mod(qb_loop_t *l, enum qb_loop_priority p, int32_t fd,
+                         int32_t events, void *data,
                          qb_loop_poll_dispatch_fn dispatch_fn);
 
 /**
@@ -252,8 +236,7 @@ int32_t qb_loop_poll_mod(qb_loop_t *l,
  * @return 0, -EINVAL, -EBADF if the descriptor is not watched, or what
  *         epoll_ctl(2) said about one closed before
  */
-int32_t qb_loop_poll_del(qb_loop_t *l,
-                         int32_t fd);
+int32_t qb_loop_poll_del(qb_loop_t *l, int32_t fd);
 
 /**
  * Calls a function from the loop when a signal arrives.
@@ -269,11 +252,8 @@ int32_t qb_loop_poll_del(qb_loop_t *l,
  * @param handle      gets the handle; may be NULL
  * @return 0, or -EINVAL
  */
-int32_t qb_loop_signal_add(qb_loop_t *l,
-                           enum qb_loop_priority p,
-                           int32_t sig,
-                           void *data,
-                           qb_loop_signal_dispatch_fn dispatch_fn,
+int32_t qb_loop_signal_add(qb_loop_t *l, enum qb_loop_priority p, int32_t sig,
+                           void *data, qb_loop_signal_dispatch_fn dispatch_fn,
                            qb_loop_signal_handle *handle);
 
 /**
@@ -287,11 +267,8 @@ int32_t qb_loop_signal_add(qb_loop_t *l,
  * @param handle      handle from qb_loop_signal_add()
  * @return 0, or -EINVAL
  */
-int32_t qb_loop_signal_mod(qb_loop_t *l,
-                           enum qb_loop_priority p,
-                           int32_t sig,
-                           void *data,
-                           qb_loop_signal_dispatch_fn dispatch_fn,
+int32_t qb_loop_signal_mod(qb_loop_t *l, enum qb_loop_priority p, int32_t sig,
+                           void *data, qb_loop_signal_dispatch_fn dispatch_fn,
                            qb_loop_signal_handle handle);
 
 /**
@@ -302,8 +279,7 @@ int32_t qb_loop_signal_mod(qb_loop_t *l,
  * @param handle handle from qb_loop_signal_add()
  * @return 0, or -EINVAL
  */
-int32_t qb_loop_signal_del(qb_loop_t *l,
-                           qb_loop_signal_handle handle);
+int32_t qb_loop_signal_del(qb_loop_t *l, qb_loop_signal_handle handle);
 
 #ifdef __cplusplus
 }

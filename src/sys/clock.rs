@@ -24,6 +24,17 @@ pub fn monotonic_ns() -> u64 {
     read(libc::CLOCK_MONOTONIC)
 }
 
+/// The smallest step of [`monotonic_ns`] in nanoseconds; 0 if the system does not tell.
+#[must_use]
+pub fn monotonic_resolution_ns() -> u64 {
+    let mut ts = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `ts` is a valid, exclusive timespec; the kernel writes it and keeps nothing.
+    if unsafe { libc::clock_getres(libc::CLOCK_MONOTONIC, &raw mut ts) } != 0 {
+        return 0;
+    }
+    u64::try_from(ts.tv_nsec).unwrap_or(0)
+}
+
 /// Time since the epoch; may jump when the clock is set.
 #[must_use]
 pub fn realtime_ns() -> u64 {
