@@ -240,6 +240,7 @@ impl Connection {
                 let rings = ServerRings::make(&dir, service, self.max_msg_size, &auth, &mut answer)?;
                 Channels {
                     stream_fd: stream.as_raw_fd(),
+                    watched: Mutex::default(),
                     requests: Mutex::new(Some(Requests::Shm {
                         ring: Consumer::new(rings.request.clone()),
                         bells: Balance::default(),
@@ -264,6 +265,7 @@ impl Connection {
                 let channel: Channel = made.requests.channel().clone();
                 Channels {
                     stream_fd: stream.as_raw_fd(),
+                    watched: Mutex::default(),
                     request_fd: Some(channel.fd().as_raw_fd()),
                     requests: Mutex::new(Some(Requests::Socket(made.requests))),
                     responses: Mutex::new(Some(Responses::Socket(channel))),
@@ -278,14 +280,20 @@ impl Connection {
         };
         self.service.counters.active.fetch_add(1, Ordering::Relaxed);
         let channels = self.channels.get_or_init(|| made);
-        let poller = self.service.poller()?;
-        let priority = self.service.priority();
+        let interest = self.service.rate().interest();
         if let Some(fd) = channels.request_fd {
-            poller.add(priority, fd, self.service.rate().interest(), Watch::Requests(self.clone()))?;
+            self.watch(channels, fd, interest, Watch::Requests(self.clone()))?;
+            self.watch(channels, channels.stream_fd, READABLE, Watch::Stream(self.clone()))?;
+        } else {
+            self.watch(channels, channels.stream_fd, interest, Watch::Stream(self.clone()))?;
         }
-        let input = if channels.request_fd.is_none() { self.service.rate().interest() } else { READABLE };
-        poller.add(priority, stream.as_raw_fd(), input, Watch::Stream(self.clone()))?;
         Ok(answer)
+    }
+
+    fn watch(&self, channels: &Channels, fd: RawFd, events: PollEvents, watch: Watch) -> Result<()> {
+        self.service.poller()?.add(self.service.priority(), fd, events, watch)?;
+        channels.watched.lock().push(fd);
+        Ok(())
     }
 
     /// Tells the client, then the application.

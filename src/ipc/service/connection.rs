@@ -76,6 +76,8 @@ pub(super) struct Channels {
     pub common: Mutex<Option<Common>>,
     /// Number of the stream socket.
     pub stream_fd: RawFd,
+    /// What the poll loop has accepted to watch.
+    pub watched: Mutex<Vec<RawFd>>,
     /// The descriptor that tells of requests where it is not the stream.
     pub request_fd: Option<RawFd>,
 }
