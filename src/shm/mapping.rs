@@ -108,7 +108,7 @@ impl Mapping {
     #[inline]
     pub(super) fn view<T: Shared>(&self, offset: usize) -> Option<&T> {
         const { assert!(align_of::<T>() <= 4096) };
-        if offset % align_of::<T>() != 0 {
+        if !offset.is_multiple_of(align_of::<T>()) {
             return None;
         }
         let at = self.address(offset, size_of::<T>())?;
