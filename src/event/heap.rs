@@ -2,25 +2,24 @@
 //! A min-heap of deadlines that knows where each timer's entry is, so that any of them can be removed in O(log n). Each
 //! node has four children, which share a cache line.
 
-use std::cmp::Ordering;
-
-/// One armed timer: earlier `due` first, then in order of `seq`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) due: u64,
-    /// Counts additions; it may wrap around, and then only the order of equal deadlines suffers.
-    pub(super) seq: u32,
-    /// Names the timer; at most one entry has it.
-    pub(super) slot: u32,
-}
+/// One armed timer, ordered by deadline and then by age: the deadline in the upper 64 bits, then 32 bits that count
+/// additions (when they wrap around, only the order of equal deadlines suffers), then the slot. One number, so that a
+/// comparison is cheap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Entry(u128);
 
 impl Entry {
-    fn before(&self, other: &Self) -> bool {
-        match self.due.cmp(&other.due) {
-            Ordering::Less => true,
-            Ordering::Greater => false,
-            Ordering::Equal => (self.seq.wrapping_sub(other.seq) as i32) < 0,
-        }
+    /// At most one entry of a heap has this `slot`.
+    pub(super) const fn new(due: u64, seq: u32, slot: u32) -> Self {
+        Self(((due as u128) << 64) | ((seq as u128) << 32) | slot as u128)
+    }
+
+    pub(super) const fn due(self) -> u64 {
+        (self.0 >> 64) as u64
+    }
+
+    pub(super) const fn slot(self) -> u32 {
+        self.0 as u32
     }
 }
 
@@ -35,8 +34,8 @@ pub(super) struct Heap {
 }
 
 impl Heap {
-    pub(super) fn first(&self) -> Option<&Entry> {
-        self.entries.first()
+    pub(super) fn first(&self) -> Option<Entry> {
+        self.entries.first().copied()
     }
 
     /// True if the slot has an entry.
@@ -46,7 +45,7 @@ impl Heap {
 
     /// Adds an entry for a slot that has none. There are fewer than 2^31.
     pub(super) fn push(&mut self, entry: Entry) {
-        let slot = entry.slot as usize;
+        let slot = entry.slot() as usize;
         if slot >= self.places.len() {
             self.places.resize(slot + 1, ABSENT);
         }
@@ -64,7 +63,7 @@ impl Heap {
         let Some(&filler) = self.entries.get(place) else {
             return; // it was the last one
         };
-        if filler.before(&gone) {
+        if filler < gone {
             self.up(place, filler);
         } else {
             self.down(place, filler);
@@ -77,7 +76,7 @@ impl Heap {
 
     fn put(&mut self, place: usize, entry: Entry) {
         if let (Some(at), Some(known)) =
-            (self.entries.get_mut(place), self.places.get_mut(entry.slot as usize))
+            (self.entries.get_mut(place), self.places.get_mut(entry.slot() as usize))
         {
             *at = entry;
             *known = place as u32;
@@ -88,7 +87,7 @@ impl Heap {
         while place > 0 {
             let parent = (place - 1) / CHILDREN;
             match self.entries.get(parent) {
-                Some(&above) if entry.before(&above) => self.put(place, above),
+                Some(&above) if entry < above => self.put(place, above),
                 _ => break,
             }
             place = parent;
@@ -97,19 +96,27 @@ impl Heap {
     }
 
     fn down(&mut self, mut place: usize, entry: Entry) {
-        loop {
-            let first = CHILDREN * place + 1;
-            let children = self.entries.iter().enumerate().skip(first).take(CHILDREN);
-            let least = children.reduce(|a, b| if b.1.before(a.1) { b } else { a });
-            match least {
-                Some((child, &below)) if below.before(&entry) => {
-                    self.put(place, below);
-                    place = child;
-                }
-                _ => break,
+        while let Some((child, below)) = self.least_child(place) {
+            if entry < below {
+                break;
             }
+            self.put(place, below);
+            place = child;
         }
         self.put(place, entry);
+    }
+
+    fn least_child(&self, place: usize) -> Option<(usize, Entry)> {
+        let first = CHILDREN * place + 1;
+        let children = self.entries.get(first..)?;
+        if let Some(&[a, b, c, d]) = children.first_chunk::<CHILDREN>() {
+            let left = if b < a { (1, b) } else { (0, a) };
+            let right = if d < c { (3, d) } else { (2, c) };
+            let (nth, least) = if right.1 < left.1 { right } else { left };
+            return Some((first + nth, least));
+        }
+        let (nth, &least) = children.iter().enumerate().min_by_key(|&(_, child)| child)?;
+        Some((first + nth, least))
     }
 }
 
@@ -128,7 +135,7 @@ mod tests {
             for (seq, (op, due)) in ops.into_iter().enumerate() {
                 let seq = seq as u32;
                 if op < 2 {
-                    heap.push(Entry { due, seq, slot: seq });
+                    heap.push(Entry::new(due, seq, seq));
                     model.insert((due, seq), ());
                 } else if let Some((&victim, ())) = model.iter().nth(due as usize % model.len().max(1)) {
                     heap.remove(victim.1);
@@ -136,25 +143,26 @@ mod tests {
                     prop_assert!(!heap.contains(victim.1));
                     model.remove(&victim);
                 }
-                prop_assert_eq!(heap.first().map(|e| (e.due, e.seq)), model.keys().next().copied());
+                prop_assert_eq!(heap.first().map(|e| (e.due(), e.slot())), model.keys().next().copied());
                 prop_assert_eq!(heap.entries.len(), model.len());
                 for (place, entry) in heap.entries.iter().enumerate() {
-                    prop_assert!(heap.contains(entry.slot));
-                    prop_assert_eq!(heap.places[entry.slot as usize] as usize, place);
+                    prop_assert!(heap.contains(entry.slot()));
+                    prop_assert_eq!(heap.places[entry.slot() as usize] as usize, place);
                 }
             }
         }
     }
 
     #[test]
-    fn equal_deadlines_keep_their_order_across_the_wrap_around() {
+    fn equal_deadlines_keep_the_order_of_addition() {
         let mut heap = Heap::default();
-        for (slot, seq) in [(0, u32::MAX - 1), (1, u32::MAX), (2, 0), (3, 1)] {
-            heap.push(Entry { due: 9, seq, slot });
+        for (slot, seq) in [(2, 7), (9, 8), (1, 9), (0, u32::MAX)] {
+            heap.push(Entry::new(u64::MAX, seq, slot));
         }
-        for slot in 0..4 {
-            assert_eq!(heap.first().map(|e| e.slot), Some(slot));
+        for slot in [2, 9, 1, 0] {
+            assert_eq!(heap.first().map(Entry::slot), Some(slot));
             heap.remove(slot);
         }
+        assert_eq!(heap.first(), None);
     }
 }

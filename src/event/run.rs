@@ -16,11 +16,10 @@ use super::task::Task;
 use super::{Next, Priority};
 use crate::error::{Error, Result};
 use crate::log::Level;
-use crate::sync::MutexGuard;
+use crate::sync::{MutexGuard, Ordering};
 use crate::sys::clock::{NS_IN_MSEC, monotonic_ns};
 use crate::sys::epoll::{BATCH, Batch};
 use std::os::fd::RawFd;
-use std::sync::atomic::Ordering;
 
 /// Items that a level may dispatch in one turn.
 const PER_TURN: u32 = 4;

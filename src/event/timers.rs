@@ -86,7 +86,7 @@ impl Timers {
             *place = Some(Slot { check: handle.check(), prio, due, task });
         }
         self.seq = self.seq.wrapping_add(1);
-        self.heap.push(Entry { due, seq: self.seq, slot });
+        self.heap.push(Entry::new(due, self.seq, slot));
     }
 
     fn get(&self, handle: TimerHandle) -> Option<&Slot> {
@@ -105,15 +105,20 @@ impl Timers {
 
     /// When the first armed timer is due.
     pub(super) fn next_due(&self) -> Option<u64> {
-        self.heap.first().map(|entry| entry.due)
+        self.heap.first().map(Entry::due)
     }
 
     /// The armed timer that is due first, if that is before `now`; it counts as expired from here on.
     fn expire(&mut self, now: u64) -> Option<(Priority, TimerHandle)> {
-        let Entry { slot, .. } = *self.heap.first().filter(|entry| entry.due < now)?;
+        let slot = self.heap.first().filter(|entry| entry.due() < now)?.slot();
         self.heap.remove(slot);
         let timer = self.slots.get(slot as usize)?.as_ref()?;
         Some((timer.prio, TimerHandle::new(timer.check, slot)))
+    }
+
+    #[cfg(test)]
+    pub(super) fn slots(&self) -> usize {
+        self.slots.len()
     }
 
     /// Ends all timers; the closures are for the caller to drop.

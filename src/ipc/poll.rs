@@ -6,8 +6,8 @@ use crate::Result;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
-pub use crate::event::{Next, Priority};
 use crate::event::{Events as LoopEvents, Job, Loop};
+pub use crate::event::{Next, Priority};
 
 /// Events as poll(2) numbers them (`POLLIN`, `POLLOUT`, ...).
 pub type Events = i32;
@@ -36,14 +36,14 @@ pub enum Watch {
 }
 
 impl Watch {
-    /// Handles what happened on `fd`. `revents` are poll(2) bits.
-    pub fn dispatch(&self, fd: RawFd, revents: Events) -> Next {
+    /// Handles what happened on the descriptor. `revents` are poll(2) bits.
+    pub fn dispatch(&self, revents: Events) -> Next {
         match self {
             Watch::Listener(service) => service.dispatch_listener(revents),
             Watch::HalfOpen(half) => half.dispatch(revents),
             Watch::Stream(connection) => connection.dispatch_stream(revents),
             Watch::Requests(connection) => connection.dispatch_requests(revents),
-            Watch::Retry(connection) => connection.dispatch_retry(fd),
+            Watch::Retry(connection) => connection.dispatch_retry(),
         }
     }
 }
@@ -64,11 +64,11 @@ pub trait Poller: Send + Sync {
 /// Our own loop. The service is to be run from the loop's thread.
 impl Poller for Loop {
     fn add(&self, priority: Priority, fd: RawFd, events: Events, watch: Watch) -> Result<()> {
-        self.poll_add(priority, fd, bits(events), move |fd, revents| watch.dispatch(fd, revents.bits().into()))
+        self.poll_add(priority, fd, bits(events), move |_, revents| watch.dispatch(revents.bits().into()))
     }
 
     fn modify(&self, priority: Priority, fd: RawFd, events: Events, watch: Watch) -> Result<()> {
-        self.poll_mod(priority, fd, bits(events), move |fd, revents| watch.dispatch(fd, revents.bits().into()))
+        self.poll_mod(priority, fd, bits(events), move |_, revents| watch.dispatch(revents.bits().into()))
     }
 
     fn remove(&self, fd: RawFd) -> Result<()> {

@@ -155,7 +155,10 @@ fn callbacks_come_in_order() {
             running.calls(5),
             [Call::Accept(uid), Call::Created, Call::Process(4), Call::Closed, Call::Destroyed]
         );
-        assert_eq!(running.service.stats(false), ServiceStats { active_connections: 0, closed_connections: 1 });
+        assert_eq!(
+            running.service.stats(false),
+            ServiceStats { active_connections: 0, closed_connections: 1 }
+        );
     }
 }
 
@@ -171,7 +174,8 @@ fn events_arrive_in_order_and_leave_the_descriptor_quiet() {
             assert_eq!(id_of(&buffer), 100 + n);
         }
         assert_eq!(client.recv_event(&mut buffer, 0), Err(Error::Busy));
-        let quiet = crate::sys::fd::poll_one(client.event_fd(), libc::POLLIN, Some(std::time::Duration::ZERO));
+        let quiet =
+            crate::sys::fd::poll_one(client.event_fd(), libc::POLLIN, Some(std::time::Duration::ZERO));
         assert_eq!(quiet, Ok(0));
     }
 }

@@ -4,9 +4,9 @@
 //! A peer that has connected owns nothing of ours but a descriptor until it has sent a whole request with credentials and
 //! `accept` has said yes. Half-open connections are limited in number, per user and in time.
 
-use super::super::dgram::{Channel, ServerSockets};
+use super::super::dgram::ServerSockets;
 use super::super::doorbell::{Balance, Outstanding};
-use super::super::poll::{Events as PollEvents, READABLE, Next, Watch};
+use super::super::poll::{Events as PollEvents, Next, READABLE, Watch};
 use super::super::shm::{ConnectionDir, ServerRings};
 use super::connection::{Channels, Common, Connection, Events, Requests, Responses, Shared};
 use super::{RateLimit, Service};
@@ -241,6 +241,7 @@ impl Connection {
                 Channels {
                     stream_fd: stream.as_raw_fd(),
                     watched: Mutex::default(),
+                    retry: Mutex::default(),
                     requests: Mutex::new(Some(Requests::Shm {
                         ring: Consumer::new(rings.request.clone()),
                         bells: Balance::default(),
@@ -262,14 +263,14 @@ impl Connection {
             }
             Transport::Socket => {
                 let made = ServerSockets::make(&dir, service, self.max_msg_size, &auth, &mut answer)?;
-                let channel: Channel = made.requests.channel().clone();
                 Channels {
                     stream_fd: stream.as_raw_fd(),
                     watched: Mutex::default(),
-                    request_fd: Some(channel.fd().as_raw_fd()),
+                    retry: Mutex::default(),
+                    request_fd: Some(made.requests.fd().as_raw_fd()),
                     requests: Mutex::new(Some(Requests::Socket(made.requests))),
-                    responses: Mutex::new(Some(Responses::Socket(channel))),
-                    events: Mutex::new(Some(Events::Socket { events: made.events, retry: None })),
+                    responses: Mutex::new(Some(Responses::Socket(made.responses))),
+                    events: Mutex::new(Some(Events::Socket(made.events))),
                     common: Mutex::new(Some(Common {
                         shared: Shared::Control(made.control),
                         dir,

@@ -12,7 +12,7 @@ use crate::log::Level;
 use crate::rb::{Chunk, Consumer, Lent};
 use crate::wire::{MSG_DISCONNECT, MessageHead, REQUEST_HEAD_LEN};
 use crate::{Error, Result};
-use std::os::fd::{AsFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 /// A request as the application gets it: stable, aligned to 8 bytes, beginning with a request header whose size is the
@@ -112,16 +112,12 @@ impl Connection {
         self.verdict(result)
     }
 
-    /// The timer for events that wait for the client's socket.
-    pub(in super::super) fn dispatch_retry(self: &Arc<Self>, fd: RawFd) -> Next {
-        match self.retry_events() {
+    /// The timer for messages that wait for the client's sockets.
+    pub(in super::super) fn dispatch_retry(self: &Arc<Self>) -> Next {
+        match self.retry_kept() {
             Ok(true) => Next::Keep,
-            Ok(false) => {
-                self.service.stop_watching(fd);
-                self.end_retry();
-                Next::Remove
-            }
-            Err(_) => self.end("client does not take its events"),
+            Ok(false) => Next::Remove,
+            Err(_) => self.end("client does not make its sockets"),
         }
     }
 

@@ -162,9 +162,9 @@ impl Connection {
         let events = channels.events.lock().take();
         // A forked child shares the poll set, the socket and the files with its parent, who goes on using them.
         if common.dir.is_ours() {
-            let retry = Self::retry_fd(events.as_ref());
             let watched = std::mem::take(&mut *channels.watched.lock());
-            for fd in watched.into_iter().chain(retry) {
+            self.end_retry();
+            for fd in watched {
                 self.service.stop_watching(fd);
             }
             socket::shutdown(common.stream.as_fd());
