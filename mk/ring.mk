@@ -5,6 +5,8 @@
 CHECKS += check-ring-mixed loom
 .PHONY: check-ring-mixed loom
 
+$(B)/c-tests/rb $(B)/c-tests/rb-files: c-tests/rb-common.h
+
 $(B)/c-tests/mixed/ring: c-tests/mixed/ring.c c-tests/check.h $(wildcard include/qb/*.h) | $(B)/lib/$(SONAME)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(TEST_CFLAGS) -o $@ $< -L$(B)/lib -lqb -pthread

@@ -199,7 +199,7 @@ impl RingFiles {
     /// The counter of committed, unread chunks.
     #[inline]
     pub fn semaphore(&self) -> Result<Semaphore<'_>> {
-        Semaphore::at(&self.header, layout::SEMAPHORE).ok_or(Error::Invalid)
+        Semaphore::at(&self.header, layout::SEMAPHORE)
     }
 
     /// True for ever once one of the files was found truncated.
@@ -222,7 +222,7 @@ impl RingFiles {
 
     #[inline]
     fn header_word(&self, offset: usize) -> Result<&SharedWord> {
-        self.header.word(offset).ok_or(Error::Invalid)
+        self.header.try_word(offset)
     }
 }
 
@@ -241,7 +241,7 @@ impl Words for RingFiles {
     }
     #[inline]
     fn word(&self, index: u32) -> Result<&SharedWord> {
-        self.data.word(index as usize * 4).ok_or(Error::Corrupt)
+        self.data.try_word(index as usize * 4)
     }
     #[inline]
     fn copy_in(&self, offset: usize, data: &[u8]) -> Result<()> {

@@ -89,33 +89,49 @@ impl Mapping {
     #[must_use]
     #[inline]
     pub fn address(&self, offset: usize, len: usize) -> Option<NonNull<u8>> {
-        if offset.checked_add(len)? > self.pages.span() {
-            return None;
+        self.place(offset, len).ok()
+    }
+
+    /// As [`Mapping::address`]. Errors are [`Error::Invalid`]; unlike None, telling them from an address costs nothing.
+    #[inline(always)]
+    fn place(&self, offset: usize, len: usize) -> Result<NonNull<u8>> {
+        match offset.checked_add(len) {
+            // SAFETY: `offset <= end <= span`, and the span is one allocation of at most isize::MAX bytes.
+            Some(end) if end <= self.pages.span() => Ok(unsafe { self.pages.base().add(offset) }),
+            _ => Err(Error::Invalid),
         }
-        // SAFETY: `offset <= span` was checked above, and the span is one allocation of at most isize::MAX bytes.
-        Some(unsafe { self.pages.base().add(offset) })
     }
 
     /// The word at `offset`, a multiple of 4.
     #[must_use]
     #[inline]
     pub fn word(&self, offset: usize) -> Option<&SharedWord> {
+        self.view(offset).ok()
+    }
+
+    /// The word at `offset`, a multiple of 4, or [`Error::Invalid`].
+    #[inline(always)]
+    pub fn try_word(&self, offset: usize) -> Result<&SharedWord> {
         self.view(offset)
     }
 
-    /// A group of atomics at `offset`, a multiple of its alignment.
-    #[must_use]
-    #[inline]
-    pub(super) fn view<T: Shared>(&self, offset: usize) -> Option<&T> {
+    /// A group of atomics at `offset`, a multiple of its alignment, or [`Error::Invalid`].
+    #[inline(always)]
+    pub(super) fn view<T: Shared>(&self, offset: usize) -> Result<&T> {
         const { assert!(align_of::<T>() <= 4096) };
+<<<<<<< HEAD
+        if offset % align_of::<T>() != 0 {
+            return Err(Error::Invalid);
+=======
         if !offset.is_multiple_of(align_of::<T>()) {
             return None;
+>>>>>>> main
         }
-        let at = self.address(offset, size_of::<T>())?;
-        // SAFETY: in bounds (`address`), aligned because the base is page aligned and the offset was checked, and mapped
+        let at = self.place(offset, size_of::<T>())?;
+        // SAFETY: in bounds (`place`), aligned because the base is page aligned and the offset was checked, and mapped
         // while `self` lives. `Shared` says that any bytes are a valid T and that it is reached by atomics only, so a
         // store by the peer is a new value, not a data race.
-        Some(unsafe { at.cast().as_ref() })
+        Ok(unsafe { at.cast().as_ref() })
     }
 
     /// The first words; there whatever the length, since pages are mapped as wholes.
@@ -130,8 +146,8 @@ impl Mapping {
     /// Copies out; [`Error::Invalid`] unless all of it is inside.
     #[inline]
     pub fn read(&self, offset: usize, out: &mut [u8]) -> Result<()> {
-        let from = self.address(offset, out.len()).ok_or(Error::Invalid)?;
-        // SAFETY: `from` is mapped for `out.len()` bytes (`address`) while `self` lives, and `out` is exclusively ours.
+        let from = self.place(offset, out.len())?;
+        // SAFETY: `from` is mapped for `out.len()` bytes (`place`) while `self` lives, and `out` is exclusively ours.
         // `out` is not this mapping: a `&mut` into it is never made. The peer may write meanwhile; then the copy holds
         // any mixture of bytes, which callers must expect of a peer anyway, and no reference into the memory exists.
         unsafe { ptr::copy_nonoverlapping(from.as_ptr(), out.as_mut_ptr(), out.len()) };
@@ -141,8 +157,8 @@ impl Mapping {
     /// Copies in; [`Error::Invalid`] unless all of it is inside.
     #[inline]
     pub fn write(&self, offset: usize, data: &[u8]) -> Result<()> {
-        let to = self.address(offset, data.len()).ok_or(Error::Invalid)?;
-        // SAFETY: `to` is mapped for `data.len()` bytes (`address`) while `self` lives. `ptr::copy` allows overlap, for a
+        let to = self.place(offset, data.len())?;
+        // SAFETY: `to` is mapped for `data.len()` bytes (`place`) while `self` lives. `ptr::copy` allows overlap, for a
         // C caller that passes on what it was lent from this very ring. No reference into the memory exists.
         unsafe { ptr::copy(data.as_ptr(), to.as_ptr(), data.len()) };
         Ok(())
@@ -150,7 +166,7 @@ impl Mapping {
 
     /// Fills with zeros; [`Error::Invalid`] unless all of it is inside.
     pub fn clear(&self, offset: usize, len: usize) -> Result<()> {
-        let to = self.address(offset, len).ok_or(Error::Invalid)?;
+        let to = self.place(offset, len)?;
         // SAFETY: as for `write`.
         unsafe { ptr::write_bytes(to.as_ptr(), 0, len) };
         Ok(())

@@ -39,11 +39,10 @@ impl<'a> Semaphore<'a> {
     /// Bytes of a `sem_t`.
     pub const SIZE: usize = size_of::<libc::sem_t>();
 
-    /// The semaphore at `offset`, a multiple of 8; None when it is not all inside.
-    #[must_use]
+    /// The semaphore at `offset`, a multiple of 8; [`Error::Invalid`] when it is not all inside.
     #[inline]
-    pub fn at(mapping: &'a Mapping, offset: usize) -> Option<Self> {
-        Some(Self { words: layout::Words::at(mapping, offset)?, mapping })
+    pub fn at(mapping: &'a Mapping, offset: usize) -> Result<Self> {
+        Ok(Self { words: layout::Words::at(mapping, offset)?, mapping })
     }
 
     /// Sets the value to 0 without sleepers, like `sem_init`.
@@ -161,7 +160,7 @@ mod layout {
 
     impl<'a> Words<'a> {
         #[inline]
-        pub fn at(mapping: &'a Mapping, offset: usize) -> Option<Self> {
+        pub fn at(mapping: &'a Mapping, offset: usize) -> Result<Self> {
             mapping.view(offset).map(Self)
         }
 
@@ -265,7 +264,7 @@ mod layout {
     pub struct Words<'a>(&'a Raw);
 
     impl<'a> Words<'a> {
-        pub fn at(mapping: &'a Mapping, offset: usize) -> Option<Self> {
+        pub fn at(mapping: &'a Mapping, offset: usize) -> Result<Self> {
             mapping.view(offset).map(Self)
         }
 
