@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //! The protocol on a heap array: against a queue as the model, and against a peer that writes anything anywhere.
-//!
-//! The lints that allow unwrapping in tests do not see through `cfg(all(test, not(loom)))`.
-#![allow(clippy::unwrap_used)]
 
 use super::dump::Header;
 use super::*;
