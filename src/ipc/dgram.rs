@@ -8,11 +8,12 @@
 //! | server, events | `BASE-event-tx` | `BASE-event`, once it exists |
 //! | client, events | `BASE-event` | `BASE-event-tx` |
 //!
+//! The names are paths in the connection's directory, but always abstract, also where services listen on socket files.
+//!
 //! Control file: three records of `{i32 sent; i32 flow_control}` for request, response, event. All words are hints: a peer
 //! that stores nonsense there confuses a queue length, nothing else. A datagram counts only if it comes from the address
 //! above; the kernel enforces that once a socket is connected, and we compare addresses before.
 
-use super::rendezvous::datagram_address;
 use super::shm::{ConnectionDir, open_directory, owners, tolerate_eperm};
 use crate::limits;
 use crate::shm::Mapping;
@@ -296,10 +297,6 @@ pub(super) struct ServerSockets {
     pub control: Arc<Control>,
 }
 
-/// Socket files of a connection, when sockets are not abstract.
-const SERVER_FILES: [&str; 2] = ["request", "event-tx"];
-const CLIENT_FILES: [&str; 2] = ["response", "event"];
-
 impl ServerSockets {
     /// Makes control file and sockets, and fills in their names for the client.
     pub fn make(
@@ -311,7 +308,7 @@ impl ServerSockets {
     ) -> Result<Self> {
         let description = dir.description();
         let base = format!("{description}-{service}");
-        let address = |end: &str| datagram_address(format!("{base}-{end}").as_bytes());
+        let address = |end: &str| Address::abstract_name(format!("{base}-{end}").as_bytes());
         let control = Arc::new(Control::make(dir, service, auth)?);
         let set_up = || -> Result<(OwnedFd, OwnedFd)> {
             let size = max_msg_size as usize;
@@ -321,7 +318,6 @@ impl ServerSockets {
             Ok(pair) => pair,
             Err(e) => {
                 control.unlink(dir);
-                remove_socket_files(dir, service);
                 return Err(e);
             }
         };
@@ -331,19 +327,6 @@ impl ServerSockets {
         answer.response = base.into_bytes();
         let responses = Outbox::new(requests.clone());
         Ok(Self { requests: ServerRequests(requests), responses, events: Outbox::new(events), control })
-    }
-}
-
-/// Removes the socket files of a connection, both sides', where socket files are used.
-pub(super) fn remove_socket_files(dir: &ConnectionDir, service: &str) {
-    if !super::rendezvous::filesystem_sockets() || !dir.is_ours() {
-        return;
-    }
-    for end in SERVER_FILES.into_iter().chain(CLIENT_FILES) {
-        let name = format!("qb-{service}-{end}");
-        if let Ok(stat) = dir.dir.stat(&name) {
-            let _ = dir.dir.unlink_same(&name, &stat.id);
-        }
     }
 }
 
@@ -371,7 +354,7 @@ impl ClientSockets {
                 let mut name = answer.response.clone();
                 name.push(b'-');
                 name.extend_from_slice(end.as_bytes());
-                datagram_address(&name)
+                Address::abstract_name(&name)
             };
             let fd = socket::datagram(&address(own), size)?;
             socket::connect(fd.as_fd(), &address(peer))?;

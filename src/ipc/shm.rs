@@ -33,16 +33,11 @@ pub(super) struct ConnectionDir {
 impl ConnectionDir {
     /// Makes the directory for a client. It stays ours; the client's group may search it. When the group is not known to
     /// be one of the client's, everybody may: the name cannot be guessed and the files inside have modes of their own.
-    ///
-    /// `bindable` gives it to the client altogether, who has to bind socket files inside.
-    pub fn make(name: &DirectoryName, peer: &Credentials, auth: &Auth, bindable: bool) -> Result<Self> {
+    pub fn make(name: &DirectoryName, peer: &Credentials, auth: &Auth) -> Result<Self> {
         let made =
             Self { dir: Dir::create_unique(Path::new(ROOT), &name.prefix())?, owner_pid: process::pid() };
         let same_group = auth.gid == peer.gid;
-        if bindable {
-            tolerate_eperm(made.dir.chown_self(auth.uid, auth.gid))?;
-            made.dir.chmod_self(0o770)?;
-        } else if peer.uid != process::euid() && peer.uid != 0 {
+        if peer.uid != process::euid() && peer.uid != 0 {
             tolerate_eperm(made.dir.chown_self(u32::MAX, auth.gid))?;
             made.dir.chmod_self(if same_group { 0o710 } else { 0o711 })?;
         }

@@ -232,8 +232,7 @@ impl Connection {
         let auth = *self.auth.lock();
         let name =
             DirectoryName { server_pid: process::pid(), client_pid: self.peer.pid, fd: stream.as_raw_fd() };
-        let bindable = transport == Transport::Socket && super::rendezvous::filesystem_sockets();
-        let dir = ConnectionDir::make(&name, &self.peer, &auth, bindable)?;
+        let dir = ConnectionDir::make(&name, &self.peer, &auth)?;
         let service = self.service.name();
         let made = match transport {
             Transport::SharedMemory => {

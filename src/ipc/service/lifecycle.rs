@@ -11,7 +11,6 @@
 //! reference), and once more whenever it returned non-zero. `destroyed` comes exactly once, when the last reference is
 //! gone.
 
-use super::super::dgram::remove_socket_files;
 use super::super::poll::Priority;
 use super::Service;
 use super::connection::{Connection, Shared};
@@ -171,10 +170,7 @@ impl Connection {
         }
         match &common.shared {
             Shared::Rings(rings) => rings.withdraw(&common.dir),
-            Shared::Control(control) => {
-                control.unlink(&common.dir);
-                remove_socket_files(&common.dir, self.service.name());
-            }
+            Shared::Control(control) => control.unlink(&common.dir),
         }
         drop(common);
         drop((requests, responses, events));
