@@ -61,7 +61,10 @@ impl Slot {
         let (base, end) = (self.base.load(Ordering::Relaxed), self.end.load(Ordering::Relaxed));
         // ORDER(slot-range): pairs with `Slot::vacate`: a range of the next owner implies a turn that moved on.
         fence(Ordering::Acquire);
-        before.is_multiple_of(2) && self.turn.load(Ordering::Relaxed) == before && base <= address && address < end
+        before.is_multiple_of(2)
+            && self.turn.load(Ordering::Relaxed) == before
+            && base <= address
+            && address < end
     }
 }
 

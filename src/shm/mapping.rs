@@ -119,13 +119,8 @@ impl Mapping {
     #[inline(always)]
     pub(super) fn view<T: Shared>(&self, offset: usize) -> Result<&T> {
         const { assert!(align_of::<T>() <= 4096) };
-<<<<<<< HEAD
-        if offset % align_of::<T>() != 0 {
-            return Err(Error::Invalid);
-=======
         if !offset.is_multiple_of(align_of::<T>()) {
-            return None;
->>>>>>> main
+            return Err(Error::Invalid);
         }
         let at = self.place(offset, size_of::<T>())?;
         // SAFETY: in bounds (`place`), aligned because the base is page aligned and the offset was checked, and mapped
