@@ -576,7 +576,9 @@ static void a_refusing_main_loop_costs_one_client(void)
 
 			if (pid == 0) {
 				c = qb_ipcc_connect(k->name, 8192);
-				_exit(c != NULL && kit_echo(c, 64) == 0 ? 0 : 77);
+				status = c != NULL && kit_echo(c, 64) == 0 ? 0 : 77;
+				qb_ipcc_disconnect(c);
+				_exit(status);
 			}
 			waitpid(pid, &status, 0);
 			failed += status != 0;
