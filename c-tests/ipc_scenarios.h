@@ -331,12 +331,14 @@ static void a_client_that_disconnects_is_closed_and_destroyed(void)
 }
 
 /* Forks a client that has used its connection, and returns when it is about to wait for ever (or has exited). */
+static qb_ipcc_connection_t *abandoned; /* still reachable, says a leak checker */
+
 static pid_t forked_client(struct kit *k, int and_exit)
 {
 	pid_t pid = fork();
 
 	if (pid == 0) {
-		qb_ipcc_connection_t *c = kit_connect(k, 8192);
+		qb_ipcc_connection_t *c = abandoned = kit_connect(k, 8192);
 
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		CHECK_EQ(kit_echo(c, 64), 0);

@@ -126,10 +126,10 @@ static int32_t ks_accept(qb_ipcs_connection_t *c, uid_t uid, gid_t gid)
 {
 	struct kit *k = ks.k;
 
-	k->accepted++;
 	k->seen_uid = uid;
 	k->seen_gid = gid;
 	kit_trace("accept");
+	k->accepted++;
 	if (k->opt.auth_set) {
 		qb_ipcs_connection_auth_set(c, k->opt.uid, k->opt.gid, k->opt.mode);
 	}
@@ -139,8 +139,8 @@ static int32_t ks_accept(qb_ipcs_connection_t *c, uid_t uid, gid_t gid)
 
 static void ks_created(qb_ipcs_connection_t *c)
 {
-	ks.k->created++;
 	kit_trace("created");
+	ks.k->created++;
 	for (int i = 0; i < ks.k->opt.events_in_created; i++) {
 		ks.k->last_send = ks_event(c, i, sizeof(struct kit_event));
 	}
@@ -149,8 +149,8 @@ static void ks_created(qb_ipcs_connection_t *c)
 
 static int32_t ks_closed(qb_ipcs_connection_t *c)
 {
-	ks.k->closed++;
 	kit_trace("closed");
+	ks.k->closed++;
 	ks_act(c, KIT_IN_CLOSED);
 	for (unsigned i = 0; i < 64; i++) {
 		if (ks.stream[i].c == c) {
@@ -162,8 +162,8 @@ static int32_t ks_closed(qb_ipcs_connection_t *c)
 
 static void ks_destroyed(qb_ipcs_connection_t *c)
 {
-	ks.k->destroyed++;
 	kit_trace("destroyed");
+	ks.k->destroyed++; /* after the trace: the test waits for this */
 	ks_act(c, KIT_IN_DESTROYED);
 	ks.leave |= ks.k->opt.leave_on_destroyed;
 }

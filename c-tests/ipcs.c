@@ -376,9 +376,12 @@ static void a_response_may_be_sent_from_created(void)
 	k->opt.respond_in = k->opt.event_in = KIT_IN_CREATED;
 	kit_start(k);
 	c = kit_connect(k, 8192);
-	CHECK_EQ(qb_ipcc_recv(c, big, sizeof big, -1), sizeof(struct kit_reply));
+	KIT_WAIT(k->probe[0] != 0);
+	if (T == QB_IPC_SHM || k->probe[0] > 0) { /* a slow client has no datagram socket yet, and the server is told */
+		CHECK_EQ(k->probe[0], sizeof(struct kit_reply));
+		CHECK_EQ(qb_ipcc_recv(c, big, sizeof big, -1), sizeof(struct kit_reply));
+	}
 	CHECK_EQ(qb_ipcc_event_recv(c, big, sizeof big, -1), sizeof(struct kit_event));
-	CHECK_EQ(k->probe[0], sizeof(struct kit_reply));
 	KIT_WAIT(k->probe[1] == sizeof(struct kit_event));
 	CHECK_EQ(kit_echo(c, 64), 0);
 	qb_ipcc_disconnect(c);
@@ -576,7 +579,9 @@ static void a_refusing_main_loop_costs_one_client(void)
 
 			if (pid == 0) {
 				c = qb_ipcc_connect(k->name, 8192);
-				_exit(c != NULL && kit_echo(c, 64) == 0 ? 0 : 77);
+				status = c != NULL && kit_echo(c, 64) == 0 ? 0 : 77;
+				qb_ipcc_disconnect(c);
+				_exit(status);
 			}
 			waitpid(pid, &status, 0);
 			failed += status != 0;
@@ -638,12 +643,16 @@ static void strangers_on_the_socket_do_no_harm(void)
 	struct {
 		struct qb_ipc_request_header hdr;
 		uint32_t max __attribute__((aligned(8)));
-	} hello = {{-7, 24}, 100};
+	} hello;
 	qb_ipcc_connection_t *c;
 	int silent, half, wrong, gone;
 	char b;
 
 	_Static_assert(sizeof hello == 24, "wire layout");
+	memset(&hello, 0, sizeof hello); /* the padding too */
+	hello.hdr.id = -7;
+	hello.hdr.size = sizeof hello;
+	hello.max = 100;
 	silent = raw_connect(k);
 	half = raw_connect(k);
 	wrong = raw_connect(k);
