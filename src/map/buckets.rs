@@ -67,31 +67,30 @@ impl Buckets {
         }
     }
 
-    /// The first live entry after `slot`, or of all for [`NONE`].
+    /// The first live entry at or after a place, and the place behind it. The place before all is (0, [`NONE`]).
     #[inline]
-    pub fn after<K: Key, V: Clone>(&self, slot: u32, entries: &Entries<K, V>) -> u32 {
-        let (mut bucket, mut next) = match entries.get(slot) {
-            Some(entry) => (entry.bucket as usize + 1, entry.next),
-            None => (0, NONE),
-        };
+    pub fn next<K: Key, V: Clone>(&self, place: (u32, u32), entries: &Entries<K, V>) -> (u32, (u32, u32)) {
+        let (mut bucket, mut next) = place;
         loop {
             while let Some(entry) = entries.get(next) {
                 if entry.state == State::Live {
-                    return next;
+                    return (next, (bucket, entry.next));
                 }
                 next = entry.next;
             }
             loop {
-                match self.table.get(bucket) {
-                    None => return NONE,
-                    Some((0, _)) => bucket += 1,
-                    Some((first, _)) => {
-                        next = first - 1;
-                        bucket += 1;
-                        break;
-                    }
+                let Some((first, _)) = self.table.get(bucket as usize) else { return (NONE, (bucket, NONE)) };
+                bucket += 1;
+                if *first != 0 {
+                    next = first - 1;
+                    break;
                 }
             }
         }
+    }
+
+    /// The place behind an entry.
+    pub fn behind<K: Key, V: Clone>(&self, slot: u32, entries: &Entries<K, V>) -> (u32, u32) {
+        entries.get(slot).map_or((0, NONE), |e| (e.bucket + 1, e.next))
     }
 }

@@ -2,11 +2,15 @@
 //! The entries of a map in one growing vector; everything else names them by slot number. Slots are reused, so a number
 //! is kept only by what is told when the entry goes: the index, the order, and iterators (through the map).
 
+use super::arena::Arena;
 use super::key::{Digest, Key, Query, SHORT};
 use crate::{Error, Result};
 
 /// No slot.
 pub(super) const NONE: u32 = u32::MAX;
+/// Entries per piece of memory: 12 KiB when keys and values are pointers.
+const PIECE: usize = 256;
+/// A length that says: the text is elsewhere.
 const LONG: u8 = u8::MAX;
 
 /// Where an entry is in its life.
@@ -35,7 +39,7 @@ pub(super) struct Entry<K, V> {
 
 /// All entries of one map.
 pub(super) struct Entries<K, V> {
-    all: Vec<Entry<K, V>>,
+    all: Arena<Entry<K, V>, PIECE>,
     /// Texts of long keys, by slot, when the map keeps copies.
     copies: Vec<Box<[u8]>>,
     copy_keys: bool,
@@ -44,19 +48,17 @@ pub(super) struct Entries<K, V> {
 
 impl<K: Key, V: Clone> Entries<K, V> {
     pub fn new(copy_keys: bool) -> Self {
-        Entries { all: Vec::new(), copies: Vec::new(), copy_keys, free: NONE }
+        Entries { all: Arena::new(), copies: Vec::new(), copy_keys, free: NONE }
     }
 
-    /// Room for one more entry, so that [`Entries::add`] cannot fail. The vector grows in small steps when it is
-    /// large: moving it costs page table entries only, and little memory lies idle.
+    /// Room for one more entry, so that [`Entries::add`] cannot fail.
     pub fn reserve(&mut self, text_len: usize) -> Result<()> {
-        if self.free == NONE && self.all.len() == self.all.capacity() {
-            let n = self.all.len();
-            if n >= NONE as usize - 1 {
+        if self.free == NONE {
+            // The two highest numbers mean other things.
+            if self.all.len() >= NONE as usize - 1 {
                 return Err(Error::NoMemory);
             }
-            let step = if n < 4096 { (n / 4).max(8) } else { n / 16 };
-            self.all.try_reserve_exact(step).map_err(|_| Error::NoMemory)?;
+            self.all.reserve(1)?;
         }
         if self.copy_keys && text_len > SHORT {
             let want = self.all.len() + 1;
@@ -81,16 +83,13 @@ impl<K: Key, V: Clone> Entries<K, V> {
             state: State::Live,
         };
         let slot = self.free;
-        let slot = match self.all.get_mut(slot as usize) {
+        let slot = match self.all.get_mut(slot) {
             Some(place) => {
                 self.free = place.next;
                 *place = entry;
                 slot
             }
-            None => {
-                self.all.push(entry);
-                self.all.len() as u32 - 1
-            }
+            None => self.all.push(entry),
         };
         if let Some(text) = copy {
             let at = slot as usize;
@@ -117,7 +116,7 @@ impl<K: Key, V: Clone> Entries<K, V> {
     /// Frees a slot and hands back what was in it.
     pub fn release(&mut self, slot: u32) -> Option<(K, V)> {
         let free = self.free;
-        let entry = self.all.get_mut(slot as usize)?;
+        let entry = self.all.get_mut(slot)?;
         if entry.state == State::Free {
             return None;
         }
@@ -132,12 +131,12 @@ impl<K: Key, V: Clone> Entries<K, V> {
 
     #[inline]
     pub fn get(&self, slot: u32) -> Option<&Entry<K, V>> {
-        self.all.get(slot as usize)
+        self.all.get(slot)
     }
 
     #[inline]
     pub fn get_mut(&mut self, slot: u32) -> Option<&mut Entry<K, V>> {
-        self.all.get_mut(slot as usize)
+        self.all.get_mut(slot)
     }
 
     pub fn state(&self, slot: u32) -> State {

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //! Iterators that survive any change of their map. The map knows on which entry each one stands, and keeps a removed
 //! entry until the iterators on it have moved on.
+//!
+//! An iterator reads a few entries ahead. Every change of the map raises its version, after which what was read ahead
+//! is thrown away; as long as nothing changes, moving on touches the iterator alone.
 
 use super::entries::{NONE, State};
 use super::key::Key;
@@ -11,8 +14,9 @@ use super::{Inner, Kind, Order, tell};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-/// A position that belongs to no iterator.
-const UNUSED: u32 = NONE - 1;
+/// How many entries are read ahead at first, and at most.
+const FEW: usize = 4;
+const MANY: usize = 16;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -21,108 +25,178 @@ enum Stage {
     Ended,
 }
 
+/// Where reading goes on, in either order.
+#[derive(Clone, Copy)]
+enum Cursor {
+    Bucket((u32, u32)),
+    Tree(Place),
+    End,
+}
+
+/// An entry that was read ahead.
+struct Item<H, V> {
+    key: H,
+    value: V,
+    slot: u32,
+}
+
 /// A position in a map. Entries added ahead of it are seen, removed ones are not; the current entry may be removed.
 pub struct Iter<K: Key, V: Clone, N: Notifier<K::Handle, V>> {
     inner: Rc<RefCell<Inner<K, V, N>>>,
-    /// Which of the map's positions is ours.
-    id: usize,
-    prefix: Option<Box<[u8]>>,
+    position: Rc<Cell<u32>>,
+    /// The map's version, and what it was when we read ahead.
+    version: Rc<Cell<u64>>,
+    seen: Cell<u64>,
+    /// The next of `ahead`, and how many were wanted last time.
+    at: Cell<usize>,
+    wanted: Cell<usize>,
+    ahead: [Cell<Option<Item<K::Handle, V>>>; MANY],
     stage: Cell<Stage>,
-    /// Our place in the tree, as of a version of the map.
-    place: Cell<Place>,
-    version: Cell<u64>,
+    cursor: Cell<Cursor>,
+    /// Where the last entry of `ahead` was.
+    hint: Cell<Place>,
+    prefix: Option<Box<[u8]>>,
 }
 
 impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iter<K, V, N> {
     pub(super) fn new(inner: Rc<RefCell<Inner<K, V, N>>>, prefix: Option<&[u8]>) -> Self {
         let mut map = inner.borrow_mut();
         let prefix = prefix.filter(|p| map.kind == Kind::Prefixed && !p.is_empty()).map(Box::from);
-        let id = map.positions.iter().position(|p| p.get() == UNUSED);
-        let id = match id.and_then(|id| map.positions.get(id).map(|p| (id, p))) {
-            Some((id, position)) => {
-                position.set(NONE);
-                id
-            }
-            None => {
-                map.positions.push(Cell::new(NONE));
-                map.positions.len() - 1
-            }
-        };
+        let position = Rc::new(Cell::new(NONE));
+        map.positions.push(Rc::clone(&position));
+        let version = Rc::clone(&map.version);
         drop(map);
-        let (stage, place) = (Cell::new(Stage::Fresh), Cell::new(Place::NOWHERE));
-        Iter { inner, id, prefix, stage, place, version: Cell::new(0) }
+        Iter {
+            inner,
+            position,
+            version,
+            seen: Cell::new(0),
+            at: Cell::new(0),
+            wanted: Cell::new(FEW),
+            ahead: [const { Cell::new(None) }; MANY],
+            stage: Cell::new(Stage::Fresh),
+            cursor: Cell::new(Cursor::End),
+            hint: Cell::new(Place::NOWHERE),
+            prefix,
+        }
     }
 
     /// Moves on and returns the next entry, None at the end and ever after. If the entry left behind was removed in
     /// the meantime, its `Deleted` is delivered now.
     #[inline]
     pub fn advance(&self) -> Option<(K::Handle, V)> {
-        let map = self.inner.borrow();
-        let position = map.positions.get(self.id)?;
-        let current = position.get();
-        let slot = match &map.order {
-            Order::Buckets(buckets) => match self.stage.get() {
-                Stage::Ended => NONE,
-                Stage::Running if current == NONE => NONE,
-                _ => buckets.after(current, &map.entries),
-            },
-            Order::Tree(tree, _) => {
-                let place = if self.version.get() == map.version && self.stage.get() == Stage::Running {
-                    tree.next(self.place.get())
-                } else {
-                    self.find_place(&map, current)
-                };
-                self.place.set(place);
-                self.version.set(map.version);
-                tree.slot(place)
-            }
-        };
-        let slot = match &self.prefix {
-            Some(prefix) if slot != NONE && !map.entries.text(slot).starts_with(prefix) => NONE,
-            _ => slot,
-        };
-        position.set(slot);
-        self.stage.set(if slot == NONE { Stage::Ended } else { Stage::Running });
-        if map.held > 0 && current != NONE {
-            drop(map);
-            return self.leave(current);
+        let at = self.at.get();
+        if self.seen.get() == self.version.get()
+            && let Some(item) = self.ahead.get(at).and_then(Cell::take)
+        {
+            self.at.set(at + 1);
+            self.position.set(item.slot);
+            return Some((item.key, item.value));
         }
-        map.entries.get(slot)?.pair()
+        self.read_ahead()
     }
 
-    /// The next place after the map has changed, or at the beginning.
-    #[cold]
-    fn find_place(&self, map: &Inner<K, V, N>, current: u32) -> Place {
-        let Order::Tree(tree, collation) = &map.order else { return Place::NOWHERE };
-        let texts = Texts { entries: &map.entries, collation: *collation };
-        match (self.stage.get(), &self.prefix) {
-            (Stage::Ended, _) => return Place::NOWHERE,
-            (Stage::Fresh, Some(prefix)) => return tree.seek(prefix, false, &texts),
-            (Stage::Fresh, None) => return tree.first(),
-            (Stage::Running, _) => {}
+    /// Reads the next entries, steps onto the first of them, and releases the entry left behind.
+    #[inline(never)]
+    fn read_ahead(&self) -> Option<(K::Handle, V)> {
+        // Values are dropped with nothing borrowed.
+        self.ahead.iter().for_each(|c| drop(c.take()));
+        let map = self.inner.borrow();
+        let current = self.position.get();
+        let fresh = self.stage.get() == Stage::Fresh;
+        let unchanged = self.seen.get() == self.version.get() && !fresh;
+        let mut cursor = match self.stage.get() {
+            Stage::Ended => Cursor::End,
+            _ if unchanged => self.cursor.get(),
+            _ => self.find(&map, current),
+        };
+        let wanted = match (unchanged, fresh) {
+            (true, _) => (self.wanted.get() * 2).min(MANY),
+            (false, true) => FEW,
+            (false, false) => 1,
+        };
+        let mut first = NONE;
+        for place in self.ahead.iter().take(wanted) {
+            let (slot, behind) = self.look(&map, cursor);
+            let Some((key, value)) = map.entries.get(slot).and_then(|e| e.pair()) else { break };
+            if first == NONE {
+                first = slot;
+            }
+            if let Cursor::Tree(here) = cursor {
+                self.hint.set(here);
+            }
+            cursor = behind;
+            place.set(Some(Item { key, value, slot }));
+        }
+        self.cursor.set(cursor);
+        self.wanted.set(wanted);
+        self.seen.set(self.version.get());
+        self.at.set(1);
+        self.position.set(first);
+        self.stage.set(if first == NONE { Stage::Ended } else { Stage::Running });
+        let held = map.held > 0 && current != NONE;
+        drop(map);
+        let item = self.ahead.first().and_then(Cell::take);
+        if held {
+            drop(item);
+            return self.leave(current);
+        }
+        item.map(|i| (i.key, i.value))
+    }
+
+    /// The entry at a cursor, NONE at the end, and the cursor behind it.
+    fn look(&self, map: &Inner<K, V, N>, cursor: Cursor) -> (u32, Cursor) {
+        match (&map.order, cursor) {
+            (Order::Buckets(buckets), Cursor::Bucket(place)) => {
+                let (slot, behind) = buckets.next(place, &map.entries);
+                (slot, Cursor::Bucket(behind))
+            }
+            (Order::Tree(tree, _), Cursor::Tree(place)) => match (tree.slot(place), &self.prefix) {
+                (slot, Some(prefix)) if !map.entries.text(slot).starts_with(prefix) => (NONE, Cursor::End),
+                (slot, _) => (slot, Cursor::Tree(tree.next(place))),
+            },
+            _ => (NONE, Cursor::End),
+        }
+    }
+
+    /// Where to read on after the map has changed, or at the beginning.
+    fn find(&self, map: &Inner<K, V, N>, current: u32) -> Cursor {
+        let fresh = self.stage.get() == Stage::Fresh;
+        let (tree, collation) = match &map.order {
+            Order::Buckets(_) if fresh => return Cursor::Bucket((0, NONE)),
+            Order::Buckets(_) if current == NONE => return Cursor::End,
+            Order::Buckets(buckets) => return Cursor::Bucket(buckets.behind(current, &map.entries)),
+            Order::Tree(tree, collation) => (tree, *collation),
+        };
+        let texts = Texts { entries: &map.entries, collation };
+        if fresh {
+            return Cursor::Tree(match &self.prefix {
+                Some(prefix) => tree.seek(prefix, false, &texts),
+                None => tree.first(),
+            });
         }
         let mut from = current;
         match map.entries.state(current) {
-            State::Live if tree.slot(self.place.get()) == current => return tree.next(self.place.get()),
+            State::Live if tree.slot(self.hint.get()) == current => {
+                return Cursor::Tree(tree.next(self.hint.get()));
+            }
             State::Live => {}
             State::Held if map.kind == Kind::Prefixed => {}
             State::Held => match map.anchors.iter().find(|(held, _)| *held == current) {
-                Some((_, NONE)) => return tree.first(),
+                Some((_, NONE)) => return Cursor::Tree(tree.first()),
                 Some((_, anchor)) => from = *anchor,
-                None => return Place::NOWHERE,
+                None => return Cursor::End,
             },
-            State::Free | State::Leaving => return Place::NOWHERE,
+            State::Free | State::Leaving => return Cursor::End,
         }
-        tree.seek(map.entries.text(from), true, &texts)
+        Cursor::Tree(tree.seek(map.entries.text(from), true, &texts))
     }
 
     /// Releases the entry that was left behind, then returns the one we stand on now.
     #[cold]
     fn leave(&self, left: u32) -> Option<(K::Handle, V)> {
         self.release(left);
-        let map = self.inner.borrow();
-        let slot = map.positions.get(self.id)?.get();
-        map.entries.get(slot)?.pair()
+        self.inner.borrow().entries.get(self.position.get())?.pair()
     }
 
     /// Announces and frees a removed entry on which no iterator stands any more.
@@ -152,16 +226,15 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iterator for Iter<K, V, N> {
 impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Drop for Iter<K, V, N> {
     /// Moves off the map: a removed entry that only this iterator held is announced and freed.
     fn drop(&mut self) {
-        let map = self.inner.borrow();
-        let current = map.positions.get(self.id).map_or(NONE, |p| p.replace(UNUSED));
+        let mut map = self.inner.borrow_mut();
+        if let Some(at) = map.positions.iter().position(|p| Rc::ptr_eq(p, &self.position)) {
+            map.positions.swap_remove(at);
+        }
+        let current = self.position.get();
         let held = map.held > 0 && current != NONE;
         drop(map);
         if held {
             self.release(current);
-        }
-        let mut map = self.inner.borrow_mut();
-        while map.positions.last().is_some_and(|p| p.get() == UNUSED) {
-            map.positions.pop();
         }
     }
 }

@@ -15,6 +15,7 @@
 //! `Deleted` and `Free` delivered. It is no longer counted, and except in sorted maps [`Map::get`] still finds it.
 #![forbid(unsafe_code)]
 
+mod arena;
 mod buckets;
 mod entries;
 mod index;
@@ -66,9 +67,9 @@ struct Inner<K, V, N> {
     seeds: Seeds,
     count: usize,
     /// Grows with every change of the order or of a value.
-    version: u64,
+    version: Rc<Cell<u64>>,
     /// On which entry each iterator stands; NONE for those that stand on none.
-    positions: Vec<Cell<u32>>,
+    positions: Vec<Rc<Cell<u32>>>,
     /// Sorted maps: each held entry with the one that came before it, where its iterators go on.
     anchors: Vec<(u32, u32)>,
     /// Held entries in all.
@@ -97,7 +98,7 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Map<K, V, N> {
             order,
             seeds: Seeds::new(),
             count: 0,
-            version: 0,
+            version: Rc::default(),
             positions: Vec::new(),
             anchors: Vec::new(),
             held: 0,
@@ -197,7 +198,7 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Map<K, V, N> {
         key: K,
         value: V,
     ) -> Result<()> {
-        inner.version += 1;
+        inner.changed();
         let new = (!inner.notifiers.is_empty()).then(|| value.clone());
         let Some((old_key, old)) = inner.entries.get_mut(slot).and_then(|e| e.replace(key, value)) else {
             return Ok(());
@@ -307,7 +308,7 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Map<K, V, N> {
             } else {
                 inner.drop_held(slot);
             }
-            inner.version += 1;
+            inner.changed();
             for position in inner.positions.iter().filter(|p| p.get() == slot) {
                 position.set(NONE);
             }
@@ -329,7 +330,7 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Map<K, V, N> {
         inner.count = 0;
         inner.held = 0;
         inner.anchors.clear();
-        inner.version += 1;
+        inner.changed();
         for position in &inner.positions {
             position.set(NONE);
         }
@@ -355,6 +356,12 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Inner<K, V, N> {
     #[inline]
     fn find(&self, query: &Query<'_>) -> Option<u32> {
         self.index.find(query.hash, |slot| self.entries.is(slot, query))
+    }
+
+    /// Invalidates what iterators have read ahead.
+    #[inline]
+    fn changed(&self) {
+        self.version.set(self.version.get() + 1);
     }
 
     /// Where a notifier for a key is attached.
@@ -394,7 +401,7 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Inner<K, V, N> {
             }
         }
         self.count += 1;
-        self.version += 1;
+        self.changed();
         Ok(slot)
     }
 
@@ -416,7 +423,7 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Inner<K, V, N> {
         if self.kind == Kind::Sorted {
             self.index.remove(query.hash, slot);
         }
-        self.version += 1;
+        self.changed();
         if let Some(entry) = self.entries.get_mut(slot) {
             entry.state = if held { State::Held } else { State::Leaving };
         }
@@ -471,14 +478,14 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Inner<K, V, N> {
     /// The first entry in order, or one that is held.
     fn any_slot(&self) -> Option<u32> {
         let first = match &self.order {
-            Order::Buckets(buckets) => buckets.after(NONE, &self.entries),
+            Order::Buckets(buckets) => buckets.next((0, NONE), &self.entries).0,
             Order::Tree(tree, _) => tree.slot(tree.first()),
         };
         if first != NONE {
             return Some(first);
         }
         let held = |p: &u32| self.entries.state(*p) == State::Held;
-        self.positions.iter().map(Cell::get).find(held)
+        self.positions.iter().map(|p| p.get()).find(held)
     }
 
     /// Ends the special treatment of a held entry.

@@ -32,11 +32,15 @@ pub(super) struct Run {
     slots: [u32; RUN],
     len: usize,
     skip: usize,
+    /// The skipped bytes themselves, when they are at most this many: nothing else is read to compare with them.
+    shared: [u8; SHARED],
 }
+
+const SHARED: usize = 32;
 
 impl Run {
     pub const fn new() -> Self {
-        Run { heads: [0; RUN], slots: [NONE; RUN], len: 0, skip: 0 }
+        Run { heads: [0; RUN], slots: [NONE; RUN], len: 0, skip: 0, shared: [0; SHARED] }
     }
 
     #[inline]
@@ -71,7 +75,7 @@ impl Run {
             return (0, false);
         }
         if self.skip > 0 {
-            let shared = texts.of(self.first()).get(..self.skip).unwrap_or(&[]);
+            let shared = self.shared(texts);
             let mine = key.get(..self.skip).unwrap_or(key);
             match texts.collation.compare(mine, shared) {
                 Ordering::Less => return (0, false),
@@ -98,6 +102,14 @@ impl Run {
         (low, false)
     }
 
+    /// What all keys start with.
+    fn shared<'a, K: Key, V: Clone>(&'a self, texts: &'a Texts<'_, K, V>) -> &'a [u8] {
+        match self.shared.get(..self.skip) {
+            Some(shared) => shared,
+            None => texts.of(self.first()).get(..self.skip).unwrap_or(&[]),
+        }
+    }
+
     /// Puts an entry at a position; the run is not full.
     pub fn insert<K: Key, V: Clone>(&mut self, at: usize, slot: u32, texts: &Texts<'_, K, V>) {
         if self.is_full() || at > self.len {
@@ -122,15 +134,18 @@ impl Run {
         if self.skip == 0 {
             return;
         }
-        let shared = texts.of(self.first()).get(..self.skip).unwrap_or(&[]);
-        let same = common(shared, texts.of(slot));
+        let same = common(self.shared(texts), texts.of(slot));
         if same < self.skip {
             self.skip_to(same, texts);
         }
     }
 
-    /// Skips the longest prefix that all keys share: that of the first and the last.
+    /// Skips the longest prefix that all keys share, that of the first and the last, if numbers do not tell all keys
+    /// apart as it is.
     pub fn adapt<K: Key, V: Clone>(&mut self, texts: &Texts<'_, K, V>) {
+        if self.heads().is_sorted_by(|a, b| a < b) {
+            return;
+        }
         let same = if self.len > 1 { common(texts.of(self.first()), texts.of(self.last())) } else { 0 };
         if same != self.skip {
             self.skip_to(same, texts);
@@ -139,6 +154,10 @@ impl Run {
 
     fn skip_to<K: Key, V: Clone>(&mut self, skip: usize, texts: &Texts<'_, K, V>) {
         self.skip = skip;
+        let text = texts.of(self.first());
+        if let (Some(place), Some(text)) = (self.shared.get_mut(..skip), text.get(..skip)) {
+            place.copy_from_slice(text);
+        }
         for (head, slot) in self.heads.iter_mut().zip(&self.slots).take(self.len) {
             *head = texts.head(texts.of(*slot), skip);
         }
@@ -149,9 +168,13 @@ impl Run {
         if at >= self.len {
             return;
         }
-        // The old entry may be gone already, so nothing here reads its text.
         self.slots[at] = slot;
-        self.share_prefix_with(if at == 0 { self.last() } else { slot }, texts);
+        if self.len == 1 {
+            self.skip = 0;
+        }
+        // A long shared prefix is read from the first entry, which may be the new one.
+        let probe = if at == 0 && self.skip > SHARED { self.last() } else { slot };
+        self.share_prefix_with(probe, texts);
         self.heads[at] = texts.head(texts.of(slot), self.skip);
     }
 
@@ -168,7 +191,7 @@ impl Run {
         let mut right = Run::new();
         let at = at.min(self.len);
         right.len = self.len - at;
-        right.skip = self.skip;
+        (right.skip, right.shared) = (self.skip, self.shared);
         right.heads[..right.len].copy_from_slice(&self.heads[at..self.len]);
         right.slots[..right.len].copy_from_slice(&self.slots[at..self.len]);
         self.len = at;

@@ -2,6 +2,7 @@
 //! The order of the sorted maps: a B+ tree over slot numbers. Leaves are chained, so iterating reads consecutive slots;
 //! inner nodes name the first entry of each child. It allocates its nodes and reads texts through [`Texts`].
 
+use super::arena::Arena;
 use super::entries::NONE;
 use super::key::Key;
 use super::run::{Run, Texts};
@@ -35,9 +36,9 @@ impl Place {
 
 /// Slots in the order of their keys.
 pub(super) struct Tree {
-    leaves: Vec<Leaf>,
+    leaves: Arena<Leaf, 16>,
     free_leaves: Vec<u32>,
-    inners: Vec<Inner>,
+    inners: Arena<Inner, 16>,
     free_inners: Vec<u32>,
     root: u32,
     /// 0: the root is a leaf.
@@ -79,9 +80,9 @@ impl Path {
 impl Tree {
     pub const fn new() -> Self {
         Tree {
-            leaves: Vec::new(),
+            leaves: Arena::new(),
             free_leaves: Vec::new(),
-            inners: Vec::new(),
+            inners: Arena::new(),
             free_inners: Vec::new(),
             root: NONE,
             height: 0,
@@ -91,52 +92,51 @@ impl Tree {
 
     /// Memory for one insertion with all the splits that it may cause.
     pub fn reserve(&mut self) -> Result<()> {
-        fn room<T>(all: &mut Vec<T>, n: usize) -> Result<()> {
-            if all.capacity() - all.len() >= n {
-                return Ok(());
-            }
-            let step = if all.len() < 64 { all.len().max(n) } else { (all.len() / 8).max(n) };
-            all.try_reserve_exact(step).map_err(|_| Error::NoMemory)
+        let room = |all: &mut Vec<u32>, n| all.try_reserve(n).map_err(|_| Error::NoMemory);
+        if self.free_leaves.is_empty() {
+            self.leaves.reserve(1)?;
         }
-        room(&mut self.leaves, 1)?;
-        room(&mut self.free_leaves, 2)?;
-        if self.height > 0 || self.leaves.len() > self.free_leaves.len() {
-            room(&mut self.inners, self.height + 1)?;
+        if self.free_inners.len() <= self.height && self.leaves.len() > 0 {
+            self.inners.reserve(self.height + 1)?;
         }
-        room(&mut self.free_inners, self.height + 2)
+        // For the removals to come.
+        room(&mut self.free_leaves, 1)?;
+        room(&mut self.free_inners, self.height + 1)
     }
 
     fn leaf(&self, id: u32) -> Option<&Leaf> {
-        self.leaves.get(id as usize)
+        self.leaves.get(id)
     }
 
     fn leaf_mut(&mut self, id: u32) -> Option<&mut Leaf> {
-        self.leaves.get_mut(id as usize)
+        self.leaves.get_mut(id)
     }
 
     fn new_leaf(&mut self, leaf: Leaf) -> u32 {
-        if let Some(id) = self.free_leaves.pop() {
-            self.leaves[id as usize] = leaf;
+        if let Some(id) = self.free_leaves.pop()
+            && let Some(place) = self.leaves.get_mut(id)
+        {
+            *place = leaf;
             return id;
         }
-        self.leaves.push(leaf);
-        self.leaves.len() as u32 - 1
+        self.leaves.push(leaf)
     }
 
     fn new_inner(&mut self, inner: Inner) -> u32 {
-        if let Some(id) = self.free_inners.pop() {
-            self.inners[id as usize] = inner;
+        if let Some(id) = self.free_inners.pop()
+            && let Some(place) = self.inners.get_mut(id)
+        {
+            *place = inner;
             return id;
         }
-        self.inners.push(inner);
-        self.inners.len() as u32 - 1
+        self.inners.push(inner)
     }
 
     /// The leaf that holds `key` or would, and the way to it.
     fn descend<K: Key, V: Clone>(&self, key: &[u8], texts: &Texts<'_, K, V>, path: &mut Path) -> u32 {
         let mut node = self.root;
         for _ in 0..self.height {
-            let Some(inner) = self.inners.get(node as usize) else { return NONE };
+            let Some(inner) = self.inners.get(node) else { return NONE };
             let (at, found) = inner.run.lower_bound(key, texts);
             let child = if found { at } else { at.saturating_sub(1) };
             path.push((node, child));
@@ -238,7 +238,7 @@ impl Tree {
         texts: &Texts<'_, K, V>,
     ) {
         while let Some((id, child)) = path.pop() {
-            let Some(inner) = self.inners.get_mut(id as usize) else { return };
+            let Some(inner) = self.inners.get_mut(id) else { return };
             let at = child + 1;
             if !inner.run.is_full() {
                 inner.run.insert(at, new.0, texts);
@@ -270,7 +270,7 @@ impl Tree {
     /// Tells the nodes above that the child's first entry is another one now.
     fn refresh<K: Key, V: Clone>(&mut self, path: &Path, first: u32, texts: &Texts<'_, K, V>) {
         for &(id, child) in path.steps().iter().rev() {
-            let Some(inner) = self.inners.get_mut(id as usize) else { return };
+            let Some(inner) = self.inners.get_mut(id) else { return };
             inner.run.set(child, first, texts);
             if child > 0 {
                 return;
@@ -325,7 +325,7 @@ impl Tree {
                 self.height = 0;
                 return;
             };
-            let Some(inner) = self.inners.get_mut(id as usize) else { return };
+            let Some(inner) = self.inners.get_mut(id) else { return };
             inner.run.remove(child);
             if child < inner.kids.len() {
                 inner.kids.remove(child);
@@ -351,7 +351,7 @@ impl Tree {
     fn lower_root(&mut self) {
         while self.height > 0 {
             let root = self.root;
-            let Some(inner) = self.inners.get_mut(root as usize) else { return };
+            let Some(inner) = self.inners.get_mut(root) else { return };
             let [only] = inner.kids[..] else { return };
             *inner = Inner { run: Run::new(), kids: Vec::new() };
             self.free_inners.push(root);
@@ -364,28 +364,34 @@ impl Tree {
     fn merge<K: Key, V: Clone>(&mut self, mut path: Path, texts: &Texts<'_, K, V>) {
         let level = path.len;
         let Some((parent, child)) = path.pop() else { return };
-        let Some(inner) = self.inners.get(parent as usize) else { return };
+        let Some(inner) = self.inners.get(parent) else { return };
         let left = if child + 1 < inner.kids.len() { child } else { child.saturating_sub(1) };
         let (Some(&a), Some(&b)) = (inner.kids.get(left), inner.kids.get(left + 1)) else { return };
         if a == b {
             return;
         }
         if level == self.height {
-            let (a, b) = (a as usize, b as usize);
-            if self.leaves[a].run.len() + self.leaves[b].run.len() > MERGE_UP_TO {
+            let len = |id| self.leaf(id).map_or(usize::MAX / 2, |l| l.run.len());
+            if len(a) + len(b) > MERGE_UP_TO {
                 return;
             }
-            let run = std::mem::replace(&mut self.leaves[b].run, Run::new());
-            self.leaves[a].run.absorb(&run, texts);
-            self.drop_leaf(b as u32);
+            let Some(gone) = self.leaf_mut(b) else { return };
+            let run = std::mem::replace(&mut gone.run, Run::new());
+            if let Some(stays) = self.leaf_mut(a) {
+                stays.run.absorb(&run, texts);
+            }
+            self.drop_leaf(b);
         } else {
-            let (a, at) = (a as usize, b as usize);
-            if self.inners[a].run.len() + self.inners[at].run.len() > MERGE_UP_TO {
+            let len = |id| self.inners.get(id).map_or(usize::MAX / 2, |n| n.run.len());
+            if len(a) + len(b) > MERGE_UP_TO {
                 return;
             }
-            let gone = std::mem::replace(&mut self.inners[at], Inner { run: Run::new(), kids: Vec::new() });
-            self.inners[a].run.absorb(&gone.run, texts);
-            self.inners[a].kids.extend(gone.kids);
+            let Some(gone) = self.inners.get_mut(b) else { return };
+            let gone = std::mem::replace(gone, Inner { run: Run::new(), kids: Vec::new() });
+            if let Some(stays) = self.inners.get_mut(a) {
+                stays.run.absorb(&gone.run, texts);
+                stays.kids.extend(gone.kids);
+            }
             self.free_inners.push(b);
         }
         path.push((parent, left + 1));
