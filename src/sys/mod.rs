@@ -1,2 +1,18 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-//! (not built yet)
+//! libc and file descriptors. This room owns descriptors and mappings, makes system calls, returns
+//! [`Result`](crate::Result) and knows no protocol. Together with `shm` it is the only room of the engine with `unsafe` in
+//! it.
+
+pub mod clock;
+pub mod dir;
+pub mod epoll;
+pub mod fd;
+pub mod fork;
+pub(crate) mod futex;
+pub(crate) mod mmap;
+pub mod process;
+pub mod rlimit;
+pub(crate) mod sigbus;
+pub mod signal;
+pub mod socket;
+pub mod wake;
