@@ -193,7 +193,7 @@ pub unsafe extern "C" fn qb_map_notify_add(
     let (m, key) = unsafe { (borrow(m), text(key)) };
     let Some(m) = m else { return -libc::EINVAL };
     let notifier = CNotifier { function: r#fn, user_data };
-    match m.map.notify_add(key, notifier, Mask(events.cast_unsigned())) {
+    match m.map.notify_add(key, notifier, Mask(events as u32)) {
         Err(Error::NotFound) if m.kind == Kind::Sorted => -libc::EINVAL,
         result => status(result),
     }
@@ -257,7 +257,7 @@ unsafe fn delete(
 ) -> i32 {
     // SAFETY: forwards this function's own contract, one argument each.
     let (m, key) = unsafe { (borrow(m), text(key)) };
-    m.map_or(-libc::EINVAL, |m| status(m.map.notify_del(key, Mask(events.cast_unsigned()), same)))
+    m.map_or(-libc::EINVAL, |m| status(m.map.notify_del(key, Mask(events as u32), same)))
 }
 
 /// Stores a value. The map keeps both pointers; it copies and frees neither.

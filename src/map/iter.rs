@@ -40,6 +40,8 @@ struct Item<H, V> {
     slot: u32,
 }
 
+type Ahead<H, V> = Cell<Option<Item<H, V>>>;
+
 /// A position in a map. Entries added ahead of it are seen, removed ones are not; the current entry may be removed.
 pub struct Iter<K: Key, V: Clone, N: Notifier<K::Handle, V>> {
     inner: Rc<RefCell<Inner<K, V, N>>>,
@@ -50,7 +52,7 @@ pub struct Iter<K: Key, V: Clone, N: Notifier<K::Handle, V>> {
     /// The next of `ahead`, and how many were wanted last time.
     at: Cell<usize>,
     wanted: Cell<usize>,
-    ahead: [Cell<Option<Item<K::Handle, V>>>; MANY],
+    ahead: [Ahead<K::Handle, V>; MANY],
     stage: Cell<Stage>,
     cursor: Cell<Cursor>,
     /// Where the last entry of `ahead` was.
