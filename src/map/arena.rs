@@ -46,7 +46,7 @@ impl<T, const PIECE: usize> Arena<T, PIECE> {
             }
         }
         let mut piece = Vec::new();
-        let size = if self.pieces.is_empty() { n.clamp(8.min(PIECE), PIECE) } else { PIECE };
+        let size = if self.pieces.is_empty() { n.clamp(PIECE / 16, PIECE) } else { PIECE };
         piece.try_reserve_exact(size).map_err(|_| Error::NoMemory)?;
         self.pieces.try_reserve(1).map_err(|_| Error::NoMemory)?;
         self.pieces.push(piece);

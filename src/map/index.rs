@@ -10,7 +10,8 @@ pub(super) struct Index {
     used: usize,
 }
 
-const SMALLEST: usize = 16;
+const SMALLEST: usize = 32;
+const NEVER_SHRINK_BELOW: usize = 1024;
 
 impl Index {
     pub const fn new() -> Self {
@@ -41,7 +42,8 @@ impl Index {
         if (self.used + 1) * 5 <= self.words.len() * 4 {
             return Ok(());
         }
-        self.resize((self.words.len() * 2).max(SMALLEST))
+        let factor = if self.words.len() <= SMALLEST { 4 } else { 2 };
+        self.resize((self.words.len() * factor).max(SMALLEST))
     }
 
     fn resize(&mut self, size: usize) -> Result<()> {
@@ -99,7 +101,7 @@ impl Index {
         }
         self.words[hole] = 0;
         self.used -= 1;
-        if self.used * 8 < self.words.len() && self.words.len() > SMALLEST * 4 {
+        if self.used * 8 < self.words.len() && self.words.len() > NEVER_SHRINK_BELOW {
             // Shrinking is a convenience: without memory the table stays large.
             let _ = self.resize(self.words.len() / 4);
         }

@@ -15,7 +15,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 /// How many entries are read ahead at first, and at most.
-const FEW: usize = 4;
+const FEW: usize = 8;
 const MANY: usize = 16;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -102,7 +102,9 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iter<K, V, N> {
     #[inline(never)]
     fn read_ahead(&self) -> Option<(K::Handle, V)> {
         // Values are dropped with nothing borrowed.
-        self.ahead.iter().for_each(|c| drop(c.take()));
+        for unread in self.ahead.iter().take(self.wanted.get()).skip(self.at.get()) {
+            drop(unread.take());
+        }
         let map = self.inner.borrow();
         let current = self.position.get();
         let fresh = self.stage.get() == Stage::Fresh;
@@ -118,17 +120,39 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iter<K, V, N> {
             (false, false) => 1,
         };
         let mut first = NONE;
-        for place in self.ahead.iter().take(wanted) {
-            let (slot, behind) = self.look(&map, cursor);
-            let Some((key, value)) = map.entries.get(slot).and_then(|e| e.pair()) else { break };
-            if first == NONE {
-                first = slot;
+        let places = self.ahead.get(..wanted).unwrap_or(&[]);
+        match (&map.order, &mut cursor) {
+            (Order::Buckets(buckets), Cursor::Bucket(from)) => {
+                for place in places {
+                    let (slot, behind) = buckets.next(*from, &map.entries);
+                    *from = behind;
+                    if !fill(&map, place, slot) {
+                        break;
+                    }
+                    first = if first == NONE { slot } else { first };
+                }
             }
-            if let Cursor::Tree(here) = cursor {
-                self.hint.set(here);
+            (Order::Tree(tree, _), Cursor::Tree(from)) => {
+                let mut places = places.iter();
+                while places.len() > 0 {
+                    let slots = tree.rest(*from);
+                    let slots = slots.get(..places.len()).unwrap_or(slots);
+                    let ours = self.matching(&map, slots);
+                    for (slot, place) in ours.iter().zip(&mut places) {
+                        fill(&map, place, *slot);
+                    }
+                    if let (NONE, Some(slot)) = (first, ours.first()) {
+                        first = *slot;
+                    }
+                    if ours.len() < slots.len() || slots.is_empty() {
+                        cursor = Cursor::End;
+                        break;
+                    }
+                    self.hint.set(from.plus(slots.len() - 1));
+                    *from = tree.settle(from.plus(slots.len()));
+                }
             }
-            cursor = behind;
-            place.set(Some(Item { key, value, slot }));
+            _ => {}
         }
         self.cursor.set(cursor);
         self.wanted.set(wanted);
@@ -146,18 +170,13 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iter<K, V, N> {
         item.map(|i| (i.key, i.value))
     }
 
-    /// The entry at a cursor, NONE at the end, and the cursor behind it.
-    fn look(&self, map: &Inner<K, V, N>, cursor: Cursor) -> (u32, Cursor) {
-        match (&map.order, cursor) {
-            (Order::Buckets(buckets), Cursor::Bucket(place)) => {
-                let (slot, behind) = buckets.next(place, &map.entries);
-                (slot, Cursor::Bucket(behind))
-            }
-            (Order::Tree(tree, _), Cursor::Tree(place)) => match (tree.slot(place), &self.prefix) {
-                (slot, Some(prefix)) if !map.entries.text(slot).starts_with(prefix) => (NONE, Cursor::End),
-                (slot, _) => (slot, Cursor::Tree(tree.next(place))),
-            },
-            _ => (NONE, Cursor::End),
+    /// Those of consecutive slots that have our prefix: all, or the first ones.
+    fn matching<'a>(&self, map: &Inner<K, V, N>, slots: &'a [u32]) -> &'a [u32] {
+        let Some(prefix) = &self.prefix else { return slots };
+        let ours = |slot: &u32| map.entries.text(*slot).starts_with(prefix);
+        match slots.last() {
+            Some(last) if !ours(last) => slots.get(..slots.partition_point(ours)).unwrap_or(slots),
+            _ => slots,
         }
     }
 
@@ -215,6 +234,15 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iter<K, V, N> {
         let gone = self.inner.borrow_mut().bury(slot, hash);
         drop(gone);
     }
+}
+
+/// Copies an entry into a place for reading ahead; false if there is none.
+#[inline]
+fn fill<K: Key, V: Clone, N>(map: &Inner<K, V, N>, place: &Ahead<K::Handle, V>, slot: u32) -> bool {
+    let pair = map.entries.get(slot).and_then(|e| e.pair());
+    let found = pair.is_some();
+    place.set(pair.map(|(key, value)| Item { key, value, slot }));
+    found
 }
 
 impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iterator for Iter<K, V, N> {

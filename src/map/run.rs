@@ -57,6 +57,12 @@ impl Run {
         if at < self.len { self.slots.get(at).copied() } else { None }
     }
 
+    /// All slots from a position on.
+    #[inline]
+    pub fn slots_from(&self, at: usize) -> &[u32] {
+        self.slots.get(at..self.len).unwrap_or(&[])
+    }
+
     pub fn first(&self) -> u32 {
         self.slot(0).unwrap_or(NONE)
     }
@@ -77,10 +83,9 @@ impl Run {
         if self.skip > 0 {
             let shared = self.shared(texts);
             let mine = key.get(..self.skip).unwrap_or(key);
-            match texts.collation.compare(mine, shared) {
-                Ordering::Less => return (0, false),
-                Ordering::Greater => return (self.len, false),
-                Ordering::Equal => {}
+            if mine != shared {
+                let before = texts.collation.compare(mine, shared) == Ordering::Less;
+                return (if before { 0 } else { self.len }, false);
             }
         }
         let head = texts.head(key, self.skip);

@@ -32,6 +32,11 @@ pub(super) struct Place {
 
 impl Place {
     pub const NOWHERE: Place = Place { leaf: NONE, at: 0 };
+
+    /// Further on in the same leaf, or behind its end.
+    pub fn plus(self, n: usize) -> Place {
+        Place { leaf: self.leaf, at: self.at + n as u32 }
+    }
 }
 
 /// Slots in the order of their keys.
@@ -104,10 +109,12 @@ impl Tree {
         room(&mut self.free_inners, self.height + 1)
     }
 
+    #[inline]
     fn leaf(&self, id: u32) -> Option<&Leaf> {
         self.leaves.get(id)
     }
 
+    #[inline]
     fn leaf_mut(&mut self, id: u32) -> Option<&mut Leaf> {
         self.leaves.get_mut(id)
     }
@@ -155,7 +162,7 @@ impl Tree {
 
     /// A place behind the end of its leaf is the beginning of the next one.
     #[inline]
-    fn settle(&self, place: Place) -> Place {
+    pub fn settle(&self, place: Place) -> Place {
         match self.leaf(place.leaf) {
             Some(leaf) if (place.at as usize) < leaf.run.len() => place,
             Some(leaf) => Place { leaf: leaf.next, at: 0 },
@@ -171,6 +178,12 @@ impl Tree {
     #[inline]
     pub fn next(&self, place: Place) -> Place {
         self.settle(Place { leaf: place.leaf, at: place.at + 1 })
+    }
+
+    /// The slots from a place to the end of its leaf.
+    #[inline]
+    pub fn rest(&self, place: Place) -> &[u32] {
+        self.leaf(place.leaf).map_or(&[], |l| l.run.slots_from(place.at as usize))
     }
 
     #[inline]
