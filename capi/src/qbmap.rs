@@ -5,7 +5,6 @@ use crate::handle::{borrow, cstr, null_errno, set_errno, status};
 use libc::{c_char, c_void, size_t};
 use qb::map::{Event, Iter, Key, Kind, Map, Mask, Notifier};
 use qb::{Error, Result};
-use std::cell::Cell;
 use std::ptr::NonNull;
 
 /// A map. Opaque in C.
@@ -19,8 +18,6 @@ pub struct qb_map_iter_t {
     iter: Iter<CKey, *mut c_void, CNotifier>,
     /// Values of NULL are passed over, as tries always did.
     skip_null: bool,
-    /// An empty prefix matches nothing.
-    nothing: Cell<bool>,
 }
 
 /// `qb_map_notify_fn` of the header.
@@ -360,9 +357,6 @@ pub unsafe extern "C" fn qb_map_foreach(
 impl qb_map_iter_t {
     #[inline]
     fn next(&self) -> Option<(*mut c_char, *mut c_void)> {
-        if self.nothing.get() {
-            return None;
-        }
         loop {
             let (key, value) = self.iter.advance()?;
             if !(self.skip_null && value.is_null()) {
@@ -374,12 +368,13 @@ impl qb_map_iter_t {
 
 fn iterator(map: &qb_map_t, prefix: Option<&[u8]>) -> qb_map_iter_t {
     let trie = map.kind == Kind::Prefixed;
-    let nothing = Cell::new(trie && prefix.is_some_and(<[u8]>::is_empty));
     let iter = match prefix {
+        // In the engine an empty prefix matches everything, here nothing.
+        Some([]) if trie => map.map.iter_none(),
         Some(prefix) => map.map.iter_prefix(prefix),
         None => map.map.iter(),
     };
-    qb_map_iter_t { iter, skip_null: trie, nothing }
+    qb_map_iter_t { iter, skip_null: trie }
 }
 
 /// Creates an iterator that stands before the first entry.

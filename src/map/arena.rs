@@ -3,13 +3,13 @@
 
 use crate::{Error, Result};
 
-/// `PIECE` items per piece, a power of two. Only the first piece grows by being moved.
-pub(super) struct Arena<T, const PIECE: usize> {
+/// `PIECE` items per piece, a power of two. Only the first piece, of `FIRST` items, grows by being moved.
+pub(super) struct Arena<T, const PIECE: usize, const FIRST: usize> {
     pieces: Vec<Vec<T>>,
     len: usize,
 }
 
-impl<T, const PIECE: usize> Arena<T, PIECE> {
+impl<T, const PIECE: usize, const FIRST: usize> Arena<T, PIECE, FIRST> {
     pub const fn new() -> Self {
         Arena { pieces: Vec::new(), len: 0 }
     }
@@ -46,7 +46,7 @@ impl<T, const PIECE: usize> Arena<T, PIECE> {
             }
         }
         let mut piece = Vec::new();
-        let size = if self.pieces.is_empty() { n.clamp(PIECE / 16, PIECE) } else { PIECE };
+        let size = if self.pieces.is_empty() { n.clamp(FIRST, PIECE) } else { PIECE };
         piece.try_reserve_exact(size).map_err(|_| Error::NoMemory)?;
         self.pieces.try_reserve(1).map_err(|_| Error::NoMemory)?;
         self.pieces.push(piece);

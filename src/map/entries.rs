@@ -39,7 +39,7 @@ pub(super) struct Entry<K, V> {
 
 /// All entries of one map.
 pub(super) struct Entries<K, V> {
-    all: Arena<Entry<K, V>, PIECE>,
+    all: Arena<Entry<K, V>, PIECE, 32>,
     /// Texts of long keys, by slot, when the map keeps copies.
     copies: Vec<Box<[u8]>>,
     copy_keys: bool,

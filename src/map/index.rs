@@ -10,12 +10,19 @@ pub(super) struct Index {
     used: usize,
 }
 
-const SMALLEST: usize = 32;
+const SMALLEST: usize = 64;
 const NEVER_SHRINK_BELOW: usize = 1024;
 
 impl Index {
     pub const fn new() -> Self {
         Index { words: Vec::new(), used: 0 }
+    }
+
+    /// Room for `n` slots from the beginning.
+    pub fn with_room(n: usize) -> Result<Self> {
+        let mut index = Self::new();
+        index.resize((n + n / 2 + 1).next_power_of_two())?;
+        Ok(index)
     }
 
     /// The slot with this hash for which `matches` says yes.
@@ -38,8 +45,8 @@ impl Index {
 
     /// Makes room for one more word, so that the next [`Index::insert`] cannot fail.
     pub fn reserve(&mut self) -> Result<()> {
-        // At most four fifths are used: probing stays short, and an empty word always ends it.
-        if (self.used + 1) * 5 <= self.words.len() * 4 {
+        // At most two thirds are used: probing stays short, and an empty word always ends it.
+        if (self.used + 1) * 3 <= self.words.len() * 2 {
             return Ok(());
         }
         let factor = if self.words.len() <= SMALLEST { 4 } else { 2 };

@@ -12,11 +12,12 @@ use super::run::Texts;
 use super::tree::Place;
 use super::{Inner, Kind, Order, tell};
 use std::cell::{Cell, RefCell};
+use std::num::NonZeroU32;
 use std::rc::Rc;
 
 /// How many entries are read ahead at first, and at most.
 const FEW: usize = 8;
-const MANY: usize = 16;
+const MANY: usize = 32;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -37,7 +38,8 @@ enum Cursor {
 struct Item<H, V> {
     key: H,
     value: V,
-    slot: u32,
+    /// Slot + 1: an empty place needs no flag of its own.
+    mark: NonZeroU32,
 }
 
 type Ahead<H, V> = Cell<Option<Item<H, V>>>;
@@ -83,6 +85,10 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iter<K, V, N> {
         }
     }
 
+    pub(super) fn end(&self) {
+        self.stage.set(Stage::Ended);
+    }
+
     /// Moves on and returns the next entry, None at the end and ever after. If the entry left behind was removed in
     /// the meantime, its `Deleted` is delivered now.
     #[inline]
@@ -92,7 +98,7 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iter<K, V, N> {
             && let Some(item) = self.ahead.get(at).and_then(Cell::take)
         {
             self.at.set(at + 1);
-            self.position.set(item.slot);
+            self.position.set(item.mark.get() - 1);
             return Some((item.key, item.value));
         }
         self.read_ahead()
@@ -102,7 +108,7 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iter<K, V, N> {
     #[inline(never)]
     fn read_ahead(&self) -> Option<(K::Handle, V)> {
         // Values are dropped with nothing borrowed.
-        for unread in self.ahead.iter().take(self.wanted.get()).skip(self.at.get()) {
+        for unread in self.ahead.get(self.at.get()..self.wanted.get()).unwrap_or(&[]) {
             drop(unread.take());
         }
         let map = self.inner.borrow();
@@ -240,8 +246,9 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iter<K, V, N> {
 #[inline]
 fn fill<K: Key, V: Clone, N>(map: &Inner<K, V, N>, place: &Ahead<K::Handle, V>, slot: u32) -> bool {
     let pair = map.entries.get(slot).and_then(|e| e.pair());
-    let found = pair.is_some();
-    place.set(pair.map(|(key, value)| Item { key, value, slot }));
+    let item = pair.zip(NonZeroU32::new(slot.wrapping_add(1)));
+    let found = item.is_some();
+    place.set(item.map(|((key, value), mark)| Item { key, value, mark }));
     found
 }
 

@@ -167,6 +167,9 @@ impl Collation {
         if self.0 == 0 {
             return a.cmp(b);
         }
+        if a == b {
+            return Ordering::Equal;
+        }
         match a.iter().zip(b).find(|(x, y)| x != y) {
             Some((x, y)) => (x ^ self.0).cmp(&(y ^ self.0)),
             None => a.len().cmp(&b.len()),

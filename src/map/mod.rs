@@ -42,6 +42,9 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use tree::Tree;
 
+/// A hashed map starts with an index for at most so many entries.
+const ROOM_AT_ONCE: usize = 10_000;
+
 /// What kind of map: see the table of this module.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
@@ -113,7 +116,9 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Map<K, V, N> {
     /// # Errors
     /// [`Error::NoMemory`].
     pub fn hashed(expected: usize) -> Result<Self> {
-        Ok(Self::new(Kind::Hashed, Order::Buckets(Buckets::new(expected)?), false))
+        let map = Self::new(Kind::Hashed, Order::Buckets(Buckets::new(expected)?), false);
+        map.inner.borrow_mut().index = Index::with_room(expected.clamp(8, ROOM_AT_ONCE))?;
+        Ok(map)
     }
 
     /// A map sorted by bytes.
@@ -259,6 +264,14 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Map<K, V, N> {
     #[must_use]
     pub fn iter_prefix(&self, prefix: &[u8]) -> Iter<K, V, N> {
         Iter::new(Rc::clone(&self.inner), Some(prefix))
+    }
+
+    /// An iterator that is at its end.
+    #[must_use]
+    pub fn iter_none(&self) -> Iter<K, V, N> {
+        let iter = self.iter();
+        iter.end();
+        iter
     }
 
     /// Adds a notifier for the whole map (None) or a key.

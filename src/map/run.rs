@@ -94,8 +94,11 @@ impl Run {
         if heads.get(low) != Some(&head) {
             return (low, false);
         }
-        // Equal numbers: the texts decide.
-        let mut high = low + heads[low..].partition_point(|h| *h == head);
+        // Equal numbers: the texts decide. Nearly always there is one candidate.
+        let mut high = low + 1;
+        if heads.get(high) == Some(&head) {
+            high += heads[high..].partition_point(|h| *h == head);
+        }
         while low < high {
             let middle = low.midpoint(high);
             match texts.collation.compare(texts.of(self.slots[middle]), key) {

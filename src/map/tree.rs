@@ -41,9 +41,9 @@ impl Place {
 
 /// Slots in the order of their keys.
 pub(super) struct Tree {
-    leaves: Arena<Leaf, 16>,
+    leaves: Arena<Leaf, 16, 1>,
     free_leaves: Vec<u32>,
-    inners: Arena<Inner, 16>,
+    inners: Arena<Inner, 16, 1>,
     free_inners: Vec<u32>,
     root: u32,
     /// 0: the root is a leaf.
