@@ -229,7 +229,7 @@ static int step(struct position *p)
 		key = qb_map_iter_next(p->iter, &value);
 	}
 
-	note("next", identify(key), key == NULL ? 0 : (intptr_t)value, (int64_t)qb_map_count_get(map));
+	note("next", identify(key), key == NULL ? 0 : (intptr_t)value, (int64_t)qb_map_count_get(map) * 10 + (p - iters));
 	p->at = key == NULL ? -1 : (int)(identify(key) / 2);
 	leave(before);
 	if (key == NULL) {
@@ -258,7 +258,7 @@ static void iterate(void)
 			p->iter = qb_map_iter_create(map);
 		}
 		p->at = -1;
-		note("iterator", 0, 0, 0);
+		note("iterator", p - iters, 0, 0);
 		return;
 	}
 	if (kind == TRIE && rnd(100) == 0) {

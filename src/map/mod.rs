@@ -503,6 +503,8 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Inner<K, V, N> {
 
     /// Ends the special treatment of a held entry.
     fn drop_held(&mut self, slot: u32) {
+        // What another iterator has read ahead may lead to this entry in its bucket.
+        self.changed();
         self.held = self.held.saturating_sub(1);
         self.anchors.retain(|(held, _)| *held != slot);
         if let Order::Buckets(buckets) = &mut self.order {

@@ -208,3 +208,25 @@ fn held_entries_of_two_iterators_are_announced_when_the_last_moves() {
         assert_eq!(*events.borrow(), [(Event::Deleted, "a".to_owned(), Some(1), None)]);
     }
 }
+
+#[test]
+fn an_iterator_that_stopped_before_a_held_entry_survives_its_release() {
+    // One bucket: the order is that of insertion.
+    let map: Map<&str, u32> = Map::hashed(0).unwrap();
+    let same_bucket: Vec<String> = {
+        let buckets = Buckets::new(0).unwrap();
+        (0..200).map(|i| format!("{i}")).filter(|k| buckets.bucket_of(k.as_bytes()) == 3).collect()
+    };
+    let keys: Vec<&'static str> = same_bucket.iter().take(4).map(|k| &*k.clone().leak()).collect();
+    for key in &keys {
+        map.put(key, 0).unwrap();
+    }
+    let (holder, reader) = (map.iter(), map.iter());
+    (0..3).for_each(|_| drop(holder.advance()));
+    reader.advance();
+    map.remove(keys[2].as_bytes());
+    assert_eq!(reader.advance().unwrap().0, keys[1]);
+    drop(holder);
+    let rest: Vec<_> = reader.map(|(k, _)| k).collect();
+    assert_eq!(rest, keys[3..]);
+}
