@@ -357,6 +357,16 @@ pub unsafe extern "C" fn qb_map_foreach(
 impl qb_map_iter_t {
     #[inline]
     fn next(&self) -> Option<(*mut c_char, *mut c_void)> {
+        match self.iter.advance_cached() {
+            Some((key, value)) if !value.is_null() => Some((key, value)),
+            Some((key, value)) if !self.skip_null => Some((key, value)),
+            _ => self.next_slowly(),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn next_slowly(&self) -> Option<(*mut c_char, *mut c_void)> {
         loop {
             let (key, value) = self.iter.advance()?;
             if !(self.skip_null && value.is_null()) {

@@ -93,15 +93,20 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iter<K, V, N> {
     /// the meantime, its `Deleted` is delivered now.
     #[inline]
     pub fn advance(&self) -> Option<(K::Handle, V)> {
+        self.advance_cached().or_else(|| self.read_ahead())
+    }
+
+    /// The quick part of [`Iter::advance`]: the next entry if it was read ahead. None says nothing about the end.
+    #[inline]
+    pub fn advance_cached(&self) -> Option<(K::Handle, V)> {
         let at = self.at.get();
-        if self.seen.get() == self.version.get()
-            && let Some(item) = self.ahead.get(at).and_then(Cell::take)
-        {
-            self.at.set(at + 1);
-            self.position.set(item.mark.get() - 1);
-            return Some((item.key, item.value));
+        if self.seen.get() != self.version.get() {
+            return None;
         }
-        self.read_ahead()
+        let item = self.ahead.get(at)?.take()?;
+        self.at.set(at + 1);
+        self.position.set(item.mark.get() - 1);
+        Some((item.key, item.value))
     }
 
     /// Reads the next entries, steps onto the first of them, and releases the entry left behind.
