@@ -284,6 +284,7 @@ static void a_short_buffer_leaves_the_chunk(void)
 	qb_rb_close(rb);
 }
 
+/* The reference waits for a wall-clock time, and the wall clock may be set meanwhile. */
 static void waits_end_with_the_time(void)
 {
 	qb_ringbuffer_t *rb = make(1000, 0);
@@ -296,12 +297,12 @@ static void waits_end_with_the_time(void)
 	CHECK_EQ(errno, EAGAIN);
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	CHECK_EQ(qb_rb_chunk_read(rb, buffer, 10, 60), -ETIMEDOUT);
-	CHECK(ms_since(&start) >= 55);
+	CHECK(ms_since(&start) >= 55 || on_reference());
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	errno = 0;
 	CHECK_EQ(qb_rb_chunk_peek(rb, &seen, 60), 0);
 	CHECK_EQ(errno, ETIMEDOUT);
-	CHECK(ms_since(&start) >= 55);
+	CHECK(ms_since(&start) >= 55 || on_reference());
 	qb_rb_close(rb);
 }
 
@@ -811,7 +812,7 @@ static void interrupted_waits_go_on(void)
 	}
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	CHECK_EQ(qb_rb_chunk_read(rb, buffer, 10, 250), -ETIMEDOUT);
-	CHECK(ms_since(&start) >= 240);
+	CHECK(ms_since(&start) >= 240 || on_reference());
 	waitpid(child, NULL, 0);
 	qb_rb_close(rb);
 }

@@ -13,11 +13,10 @@
 //! above; the kernel enforces that once a socket is connected, and we compare addresses before.
 
 use super::rendezvous::datagram_address;
-use super::shm::{ConnectionDir, open_directory, tolerate_eperm};
+use super::shm::{ConnectionDir, open_directory, owners, tolerate_eperm};
 use crate::limits;
 use crate::shm::Mapping;
 use crate::sys::dir::{self, FileId};
-use crate::sys::process;
 use crate::sys::socket::{self, Address, Credentials};
 use crate::{Error, Result};
 use std::collections::VecDeque;
@@ -72,8 +71,7 @@ impl Control {
         let (dir, name) = open_directory(path, server)?;
         let fd = dir.open_file(name)?;
         let stat = dir::fstat(fd.as_fd())?;
-        let owners = [server.uid, 0, process::euid()];
-        if !stat.is_file() || stat.nlink != 1 || stat.len != CONTROL_LEN as u64 || !owners.contains(&stat.uid)
+        if !stat.is_file() || stat.nlink != 1 || stat.len != CONTROL_LEN as u64 || !dir::acceptable(&owners(server), stat.uid)
         {
             return Err(Error::Corrupt);
         }

@@ -153,7 +153,7 @@ impl ClientRings {
     /// Opens what the server named, if it is what a server makes for us.
     pub fn open(answer: &ConnectResponse, server: &Credentials) -> Result<Self> {
         let (dir, _) = open_directory(&answer.request, server)?;
-        let owners = [server.uid, 0, process::euid()];
+        let owners = owners(server);
         let ring = |name: &[u8]| -> Result<Arc<RingFiles>> {
             let (directory, file) = split_in_directory(ROOT.as_bytes(), name)?;
             if !dir.path().as_os_str().as_encoded_bytes().ends_with(directory) {
@@ -201,5 +201,11 @@ pub(super) fn open_directory<'a>(name: &'a [u8], server: &Credentials) -> Result
     let directory = std::str::from_utf8(directory).map_err(|_| Error::Corrupt)?;
     let file = std::str::from_utf8(file).map_err(|_| Error::Corrupt)?;
     let path = Path::new(ROOT).join(directory);
-    Ok((Dir::open(&path, &[server.uid, 0, process::euid()])?, file))
+    Ok((Dir::open(&path, &owners(server))?, file))
+}
+
+/// Who may own what a server made for us: the server or root, or we, to whom it may have been given. A server that runs as
+/// root may have given it to anybody on its application's behalf.
+pub(super) fn owners(server: &Credentials) -> Vec<u32> {
+    if server.uid == 0 { Vec::new() } else { vec![server.uid, 0, process::euid()] }
 }

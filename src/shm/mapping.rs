@@ -3,7 +3,6 @@
 //! copied, and a plain slice costs a [`Trusted`] token.
 
 use super::{SharedWord, guard};
-use crate::sync::AtomicU64;
 use crate::sys::mmap::Pages;
 use crate::{Error, Result};
 use std::os::fd::BorrowedFd;
@@ -23,6 +22,15 @@ impl Trusted {
         (peer_euid == 0 || peer_euid == own).then_some(Self(()))
     }
 }
+
+/// Types that may lie in memory which other processes write.
+///
+/// # Safety
+/// Every bit pattern is valid, and all access is by atomic operations.
+pub(super) unsafe trait Shared {}
+
+// SAFETY: a transparent AtomicU32.
+unsafe impl Shared for SharedWord {}
 
 /// A file mapped read-write and shared, unmapped on drop. Offsets are in bytes from its start.
 #[derive(Debug)]
@@ -92,26 +100,31 @@ impl Mapping {
     #[must_use]
     #[inline]
     pub fn word(&self, offset: usize) -> Option<&SharedWord> {
-        if offset % 4 != 0 {
+        self.view(offset)
+    }
+
+    /// A group of atomics at `offset`, a multiple of its alignment.
+    #[must_use]
+    #[inline]
+    pub(super) fn view<T: Shared>(&self, offset: usize) -> Option<&T> {
+        const { assert!(align_of::<T>() <= 4096) };
+        if offset % align_of::<T>() != 0 {
             return None;
         }
-        let at = self.address(offset, 4)?;
-        // SAFETY: in bounds (`address`), 4-aligned because the base is page aligned, and mapped while `self` lives.
-        // SharedWord is a transparent AtomicU32: a store by the peer is a new value, not a data race.
+        let at = self.address(offset, size_of::<T>())?;
+        // SAFETY: in bounds (`address`), aligned because the base is page aligned and the offset was checked, and mapped
+        // while `self` lives. `Shared` says that any bytes are a valid T and that it is reached by atomics only, so a
+        // store by the peer is a new value, not a data race.
         Some(unsafe { at.cast().as_ref() })
     }
 
-    /// The 64-bit word at `offset`, a multiple of 8.
+    /// The first words; there whatever the length, since pages are mapped as wholes.
     #[must_use]
     #[inline]
-    pub(super) fn long(&self, offset: usize) -> Option<&AtomicU64> {
-        if offset % 8 != 0 {
-            return None;
-        }
-        let at = self.address(offset, 8)?;
-        // SAFETY: in bounds (`address`), 8-aligned because the base is page aligned, and mapped while `self` lives; other
-        // processes reach it by atomic instructions of the same or half the width.
-        Some(unsafe { at.cast().as_ref() })
+    pub fn head(&self) -> &[SharedWord; 16] {
+        // SAFETY: at least one byte is mapped and so at least one page, which is longer than 64 bytes and page aligned,
+        // while `self` lives. Bytes behind the file's end but in its last page can be read and written.
+        unsafe { self.pages.base().cast().as_ref() }
     }
 
     /// Copies out; [`Error::Invalid`] unless all of it is inside.

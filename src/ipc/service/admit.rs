@@ -6,7 +6,7 @@
 
 use super::super::dgram::{Channel, ServerSockets};
 use super::super::doorbell::{Balance, Outstanding};
-use super::super::poll::{Events as PollEvents, READABLE, Verdict, Watch};
+use super::super::poll::{Events as PollEvents, READABLE, Next, Watch};
 use super::super::shm::{ConnectionDir, ServerRings};
 use super::connection::{Channels, Common, Connection, Events, Requests, Responses, Shared};
 use super::{RateLimit, Service};
@@ -103,29 +103,29 @@ impl HalfOpen {
         drop(self.take(service));
     }
 
-    pub(in super::super) fn dispatch(self: &Arc<Self>, revents: PollEvents) -> Verdict {
+    pub(in super::super) fn dispatch(self: &Arc<Self>, revents: PollEvents) -> Next {
         let read = match self.progress.lock().as_mut() {
-            None => return Verdict::Drop,
+            None => return Next::Remove,
             // Data may come together with the hang-up of a client that has left again; then there is nobody to serve.
             Some(_) if revents & i32::from(libc::POLLNVAL) != 0 => Err(Error::Disconnected),
             Some(progress) => progress.read(),
         };
         if read == Ok(false) {
-            return Verdict::Keep;
+            return Next::Keep;
         }
         self.service.half_open.lock().remove(self);
         if let (Some(progress), Ok(true)) = (self.take(&self.service), read) {
             self.service.admit(progress);
         }
-        Verdict::Drop
+        Next::Remove
     }
 }
 
 impl Service {
     /// Takes one waiting connection.
-    pub(in super::super) fn dispatch_listener(self: &Arc<Self>, _revents: PollEvents) -> Verdict {
+    pub(in super::super) fn dispatch_listener(self: &Arc<Self>, _revents: PollEvents) -> Next {
         let Some(listener) = self.listener_socket() else {
-            return Verdict::Drop;
+            return Next::Remove;
         };
         match socket::accept(listener.as_fd()) {
             Ok(stream) => self.begin(stream),
@@ -133,7 +133,7 @@ impl Service {
             Err(Error::Busy) => {}
             Err(e) => log!(Level::Error, "service {}: accept: {e}", self.name),
         }
-        Verdict::Keep
+        Next::Keep
     }
 
     /// No descriptor is left: makes room by closing the oldest half-open connection, or takes the waiting connection with
@@ -240,6 +240,7 @@ impl Connection {
                 let rings = ServerRings::make(&dir, service, self.max_msg_size, &auth, &mut answer)?;
                 Channels {
                     stream_fd: stream.as_raw_fd(),
+                    watched: Mutex::default(),
                     requests: Mutex::new(Some(Requests::Shm {
                         ring: Consumer::new(rings.request.clone()),
                         bells: Balance::default(),
@@ -264,6 +265,7 @@ impl Connection {
                 let channel: Channel = made.requests.channel().clone();
                 Channels {
                     stream_fd: stream.as_raw_fd(),
+                    watched: Mutex::default(),
                     request_fd: Some(channel.fd().as_raw_fd()),
                     requests: Mutex::new(Some(Requests::Socket(made.requests))),
                     responses: Mutex::new(Some(Responses::Socket(channel))),
@@ -278,13 +280,20 @@ impl Connection {
         };
         self.service.counters.active.fetch_add(1, Ordering::Relaxed);
         let channels = self.channels.get_or_init(|| made);
-        let poller = self.service.poller()?;
-        let priority = self.service.priority();
+        let interest = self.service.rate().interest();
         if let Some(fd) = channels.request_fd {
-            poller.add(priority, fd, READABLE, Watch::Requests(self.clone()))?;
+            self.watch(channels, fd, interest, Watch::Requests(self.clone()))?;
+            self.watch(channels, channels.stream_fd, READABLE, Watch::Stream(self.clone()))?;
+        } else {
+            self.watch(channels, channels.stream_fd, interest, Watch::Stream(self.clone()))?;
         }
-        poller.add(priority, stream.as_raw_fd(), READABLE, Watch::Stream(self.clone()))?;
         Ok(answer)
+    }
+
+    fn watch(&self, channels: &Channels, fd: RawFd, events: PollEvents, watch: Watch) -> Result<()> {
+        self.service.poller()?.add(self.service.priority(), fd, events, watch)?;
+        channels.watched.lock().push(fd);
+        Ok(())
     }
 
     /// Tells the client, then the application.

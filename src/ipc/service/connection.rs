@@ -3,7 +3,7 @@
 
 use super::super::dgram::{Channel, Control, Sent, ServerEvents, ServerRequests};
 use super::super::doorbell::{Balance, Outstanding};
-use super::super::poll::{READABLE, READABLE_WRITABLE, Watch};
+use super::super::poll::{READABLE, WRITABLE, Watch};
 use super::super::shm::{ConnectionDir, ServerRings};
 use super::super::stats::{ConnectionCounters, ConnectionStats, count};
 use super::Service;
@@ -76,6 +76,8 @@ pub(super) struct Channels {
     pub common: Mutex<Option<Common>>,
     /// Number of the stream socket.
     pub stream_fd: RawFd,
+    /// What the poll loop has accepted to watch.
+    pub watched: Mutex<Vec<RawFd>>,
     /// The descriptor that tells of requests where it is not the stream.
     pub request_fd: Option<RawFd>,
 }
@@ -312,8 +314,8 @@ impl Connection {
         count(&self.counters.flow_control_count);
     }
 
-    /// Tells the poll loop about the service's new priority.
-    pub(super) fn change_priority(self: &Arc<Self>) {
+    /// Tells the poll loop about the service's new rate limit.
+    pub(super) fn change_interest(self: &Arc<Self>) {
         let Some(channels) = self.channels.get().filter(|_| self.state.is_open()) else {
             return;
         };
@@ -322,7 +324,7 @@ impl Connection {
             Some(fd) => {
                 if let Ok(poller) = self.service.poller() {
                     let watch = Watch::Requests(self.clone());
-                    let _ = poller.modify(self.service.priority(), fd, READABLE, watch);
+                    let _ = poller.modify(self.service.priority(), fd, self.service.rate().interest(), watch);
                     self.watch_stream(false);
                 }
             }
@@ -338,8 +340,10 @@ impl Connection {
     /// Watches the stream with or without an eye on room to write.
     pub(super) fn watch_stream(self: &Arc<Self>, writable: bool) {
         if let (Some(channels), Ok(poller)) = (self.channels.get(), self.service.poller()) {
-            let events = if writable { READABLE_WRITABLE } else { READABLE };
             let fd = channels.stream_fd;
+            // The stream tells of requests unless they have a socket of their own.
+            let input = if channels.request_fd.is_none() { self.service.rate().interest() } else { READABLE };
+            let events = if writable { input | WRITABLE } else { input };
             let _ = poller.modify(self.service.priority(), fd, events, Watch::Stream(self.clone()));
         }
     }

@@ -163,7 +163,8 @@ impl Connection {
         // A forked child shares the poll set, the socket and the files with its parent, who goes on using them.
         if common.dir.is_ours() {
             let retry = Self::retry_fd(events.as_ref());
-            for fd in [Some(channels.stream_fd), channels.request_fd, retry].into_iter().flatten() {
+            let watched = std::mem::take(&mut *channels.watched.lock());
+            for fd in watched.into_iter().chain(retry) {
                 self.service.stop_watching(fd);
             }
             socket::shutdown(common.stream.as_fd());
