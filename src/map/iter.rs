@@ -16,8 +16,8 @@ use std::num::NonZeroU32;
 use std::rc::Rc;
 
 /// How many entries are read ahead at first, and at most.
-const FEW: usize = 8;
-const MANY: usize = 32;
+const FEW: usize = 12;
+const MANY: usize = 16;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
