@@ -20,8 +20,12 @@ check-man: man
 	@echo "check-man: $$(ls $(MAN_DIR) | wc -l) pages without warnings"
 
 install-man: man
-	@mkdir -p $(MAN_DEST)
+	@INSTALL="$(INSTALL)" tools/mkdirs $(INSTALLED_DIRS) $(MAN_DEST)
 	$(INSTALL) -m 644 $(MAN_DIR)/*.3 $(MAN_DEST)
 
 uninstall-man:
 	for page in $(notdir $(wildcard $(MAN_DIR)/*.3)); do rm -f $(MAN_DEST)/$$page; done
+	@tools/mkdirs --undo $(INSTALLED_DIRS) $(MAN_DEST)
+
+install: install-man
+uninstall: uninstall-man

@@ -501,6 +501,16 @@ static void handles(long operations)
 			     qb_hdb_handle_put(db, h ^ (1ull << 40)), qb_hdb_handle_refcount_get(db, HANDLES + 5));
 		}
 	}
+	for (int i = 0; i < HANDLES; i++) { /* whatever is left, in order */
+		if (model[i].refs > 0 && !model[i].pending) {
+			qb_hdb_handle_destroy(db, model[i].handle);
+			model[i].refs--;
+		}
+		while (model[i].refs > 0) {
+			qb_hdb_handle_put(db, model[i].handle);
+			model[i].refs--;
+		}
+	}
 	qb_hdb_destroy(db);
 	printf("%ld %016jx\n", operations, (uintmax_t)hash);
 }

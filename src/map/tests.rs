@@ -222,7 +222,9 @@ fn an_iterator_that_stopped_before_a_held_entry_survives_its_release() {
         map.put(key, 0).unwrap();
     }
     let (holder, reader) = (map.iter(), map.iter());
-    (0..3).for_each(|_| drop(holder.advance()));
+    for _ in 0..3 {
+        holder.advance();
+    }
     reader.advance();
     map.remove(keys[2].as_bytes());
     assert_eq!(reader.advance().unwrap().0, keys[1]);
