@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //! Facts about processes: who we are, who is alive.
 
-use crate::{Error, Result};
+use crate::Error;
 
 /// Our process id. A system call: callers on a hot path keep the value.
 #[must_use]
@@ -35,20 +35,15 @@ pub fn is_gone(pid: i32) -> bool {
     rc != 0 && Error::last_os() == Error::Os(libc::ESRCH)
 }
 
-/// Number of processors this thread may run on now; 1 when the kernel does not say. One system call.
+/// Number of processors that are online; at least 1. Asked once.
+///
+/// Not the ones this process may run on: two processes pinned to a processor each do not share one.
 #[must_use]
 pub fn cpus() -> usize {
-    // SAFETY: cpu_set_t is plain data for which all zeros is the empty set.
-    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    // SAFETY: `set` is writable for the length given; 0 is the calling thread.
-    let rc = unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set) };
-    // SAFETY: counts bits of an initialised set.
-    let count = if rc == 0 { unsafe { libc::CPU_COUNT(&set) } } else { 1 };
-    usize::try_from(count).unwrap_or(1).max(1)
-}
-
-/// Sleeps, for waits that nothing can wake.
-pub fn sleep(time: std::time::Duration) -> Result<()> {
-    std::thread::sleep(time);
-    Ok(())
+    static ONLINE: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
+    *ONLINE.get_or_init(|| {
+        // SAFETY: takes a number and returns one; -1 when the system does not say.
+        let online = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
+        usize::try_from(online).unwrap_or(1).max(1)
+    })
 }

@@ -2,18 +2,18 @@
 //! Whether a wait is better spent spinning than sleeping.
 //!
 //! Waking a sleeper on another processor takes longer than most answers do. So a waiter spins first, for no longer than
-//! [`limits::spin`], if that has paid off lately. Each attempt in vain doubles the number of waits that go straight to sleep:
+//! [`limits::spin`], if waits follow each other closely and that has paid off lately. Each attempt in vain doubles the number of waits that go straight to sleep:
 //! with both ends on one processor, with a slow service or on a busy machine spinning all but ends by itself. With one
-//! processor to run on it never begins.
+//! processor in the machine it never begins.
 
 use crate::limits;
 use crate::sys::process;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Most waits without an attempt between two attempts.
 const MOST_SKIPPED: u32 = 1 << 12;
-/// Attempts between two looks at the processors that may be used.
-const RECHECK: u32 = 1 << 10;
+/// A wait that begins later after the one before does not belong to a busy exchange; the service has gone to sleep.
+const BUSY: Duration = Duration::from_micros(300);
 /// Looks at the answer between two looks at the clock.
 const LOOKS: u32 = 32;
 
@@ -24,8 +24,8 @@ pub(super) struct Spin {
     skip: u32,
     /// How many will be skipped after the next attempt in vain.
     penalty: u32,
-    /// Attempts until the next look at the processors we may run on.
-    unchecked: u32,
+    /// When the last wait began.
+    last: Option<Instant>,
 }
 
 impl Spin {
@@ -35,16 +35,15 @@ impl Spin {
             self.skip -= 1;
             return false;
         }
-        if self.unchecked == 0 {
-            self.unchecked = RECHECK;
-            if !allowed() {
-                self.skip = MOST_SKIPPED;
-                self.unchecked = 0;
-                return false;
-            }
+        if !allowed() {
+            self.skip = MOST_SKIPPED;
+            return false;
         }
-        self.unchecked -= 1;
         let start = Instant::now();
+        let busy = self.last.replace(start).is_some_and(|last| start.duration_since(last) < BUSY);
+        if !busy {
+            return false;
+        }
         loop {
             for _ in 0..LOOKS {
                 if there() {
@@ -62,7 +61,7 @@ impl Spin {
     }
 }
 
-/// Spinning needs a second processor.
+/// Spinning needs a second processor in the machine.
 fn allowed() -> bool {
     !limits::spin().is_zero() && process::cpus() > 1
 }
@@ -76,7 +75,8 @@ mod tests {
         let mut spin = Spin::default();
         let attempts = (0..1000)
             .filter(|_| {
-                let tried = spin.skip == 0;
+                let tried = spin.skip == 0 && spin.last.is_some();
+                spin.last = Some(Instant::now());
                 assert!(!spin.wait_for(|| false));
                 tried
             })
@@ -86,12 +86,21 @@ mod tests {
 
     #[test]
     fn success_makes_attempts_frequent_again() {
-        let mut spin = Spin { penalty: 64, ..Spin::default() };
+        let mut spin = Spin { penalty: 64, last: Some(Instant::now()), ..Spin::default() };
         if allowed() {
             for _ in 0..7 {
+                spin.last = Some(Instant::now());
                 assert!(spin.wait_for(|| true));
             }
             assert_eq!(spin.penalty, 0);
         }
+    }
+
+    #[test]
+    fn a_wait_after_a_pause_goes_to_sleep() {
+        let long_ago = Instant::now().checked_sub(BUSY * 2);
+        let mut spin = Spin { last: long_ago, ..Spin::default() };
+        assert!(!spin.wait_for(|| true));
+        assert_eq!(spin.penalty, 0, "that was no attempt");
     }
 }
