@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""System calls per IPC operation: `strace -f -c` around n and n / 10 operations; the difference has no start-up in it."""
+"""System calls per IPC operation: `strace -f -c` around n and n / 10 operations; the difference has no start-up in it.
+
+Both counts are medians. Who waits for whom is chance, and a side that happens to be ahead waits for every message: with two
+or three calls instead of one. One such run among the small counts would make the difference far too small.
+"""
 
 import fnmatch
 import os
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -50,7 +55,16 @@ def count(column, program, transport, op, size, n, directory):
     return total(client_sum), total(server_sum)
 
 
-def measure(results, columns, program, only, round_no, operations):
+def typical(column, program, transport, op, size, n, repeats):
+    """The medians of several counts: (client, server)."""
+    counts = []
+    for _ in range(repeats):
+        with tempfile.TemporaryDirectory() as d:
+            counts.append(count(column, program, transport, op, size, n, Path(d)))
+    return [statistics.median(side) for side in zip(*counts)]
+
+
+def measure(results, columns, program, only, round_no, operations, repeats):
     if shutil.which("strace") is None:
         if round_no == 0:
             print("bench: no system calls counted: strace is missing (apt-get install strace)", file=sys.stderr)
@@ -63,8 +77,7 @@ def measure(results, columns, program, only, round_no, operations):
             few = many // 10
             for column in columns if sides else []:
                 try:
-                    with tempfile.TemporaryDirectory() as d:
-                        small, large = (count(column, program, transport, op, size, n, Path(d)) for n in (few, many))
+                    small, large = (typical(column, program, transport, op, size, n, repeats) for n in (few, many))
                 except (RuntimeError, ValueError, OSError, subprocess.SubprocessError) as e:
                     results.failures.append(f"{column.name}: {group}/{name}: {e}")
                     continue

@@ -2,7 +2,7 @@
 # `make bench` compares the reference with ours and prints a table; see bench/README.md.
 #   ONLY=PATTERN    cells to measure, a shell pattern on GROUP/NAME, e.g. ONLY='ipc-shm-*/rtt-64*'
 #   ROUNDS=N        how often every library is measured (5; 3 with QUICK=1)
-#   QUICK=1         about two minutes, for a first look
+#   QUICK=1         about three minutes, for a first look
 #   MIXED=1         two more columns: our server with a client on the reference, and the other way round
 #   MARKDOWN=FILE   the table as Markdown as well;  SVG=DIR  one chart per group;  BENCH_ARGS  anything else of bench/run
 BENCH_PROGRAMS := $(patsubst bench/%.c,%,$(wildcard bench/*.c))
