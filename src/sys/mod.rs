@@ -1,2 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-//! (not built yet)
+//! System calls on descriptors and memory: owns what it opens, returns `Result`, knows no protocol.
+//!
+//! This room may touch libc. It never logs and never prints.
+
+pub mod dir;
+pub(crate) mod futex;
+pub(crate) mod mmap;
+pub(crate) mod sigbus;

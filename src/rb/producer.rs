@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//! The sending end of a connection's ring.
+
+use super::RingFiles;
+use crate::ring::Writer;
+use crate::{Error, Result};
+use std::sync::Arc;
+
+/// Sends messages, each as one chunk with one count of the semaphore. The only writer of its ring; its index is private,
+/// so the peer cannot move it.
+#[derive(Debug)]
+pub struct Producer {
+    files: Arc<RingFiles>,
+    writer: Writer<Arc<RingFiles>>,
+}
+
+impl Producer {
+    /// The one producer of a ring into which nothing was written yet.
+    #[must_use]
+    pub fn new(files: Arc<RingFiles>) -> Self {
+        Self { writer: Writer::private(Arc::clone(&files)), files }
+    }
+
+    /// Writes the parts as one chunk, publishes it, and then posts the semaphore. Returns the bytes sent.
+    ///
+    /// [`Error::Busy`] while there is no room, [`Error::Corrupt`] when the reader's index makes no sense,
+    /// [`Error::Disconnected`] when the files were truncated.
+    pub fn send(&mut self, parts: &[&[u8]]) -> Result<usize> {
+        let mut len = 0usize;
+        for part in parts {
+            len = len.checked_add(part.len()).ok_or(Error::TooBig)?;
+        }
+        let claim = self.writer.claim(len)?;
+        let mut at = 0;
+        for part in parts {
+            self.writer.fill(&claim, at, part)?;
+            at += part.len();
+        }
+        self.writer.commit(claim, len)?;
+        self.files.semaphore()?.post().map_err(alive)?;
+        if self.files.is_dead() { Err(Error::Disconnected) } else { Ok(len) }
+    }
+
+    /// Bytes that are free now, the 12 bytes of margin of the next message included.
+    pub fn space_free(&mut self) -> Result<usize> {
+        self.writer.space_free()
+    }
+
+    /// The ring's files.
+    #[must_use]
+    pub fn files(&self) -> &Arc<RingFiles> {
+        &self.files
+    }
+}
+
+/// What an error of the semaphore means for a connection: the page is gone, or its value is nonsense.
+pub(super) fn alive(e: Error) -> Error {
+    match e {
+        Error::Os(libc::EFAULT) => Error::Disconnected,
+        Error::Os(libc::EOVERFLOW) => Error::Corrupt,
+        other => other,
+    }
+}
