@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//! The blackbox: the newest messages in a ring of two shared files, and their way into a dump file.
+//!
+//! One record per chunk, packed, native-endian: line (4), tags (4), priority (1), length F of the function name with its NUL (4), that name,
+//! seconds (8), nanoseconds (8), length M of the message (4), the serialized message. M is at most 512, or old tools cannot read on.
+
+use super::site::SiteRef;
+use crate::rb::RingFiles;
+use crate::ring::{MAGIC_READY, Words, Writer, dump::Header};
+use crate::sys::calendar::Stamp;
+use crate::sys::dir::Dir;
+use crate::{Error, Result};
+use std::cell::Cell;
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+
+/// The longest serialized message.
+pub const MAX_MESSAGE: usize = 512;
+/// Smallest size that can be enabled.
+pub const MIN_SIZE: i32 = 1024;
+/// Stored in place of a message that is too long.
+pub const TOO_LONG: &[u8] =
+    b"Log message too long to be stored in the blackbox.  Maximum is QB_LOG_MAX_LEN\0";
+
+/// An open blackbox. The ring is shared with forked children, so both indices live in it. Dropped by the process that made it, it takes its files away.
+pub struct Store {
+    files: Arc<RingFiles>,
+    writer: Mutex<Writer<Arc<RingFiles>>>,
+    dir: Dir,
+    owner: u32,
+}
+
+impl Store {
+    /// Makes the files `qb-<name>-<pid>-blackbox-header` and `-data` in `/dev/shm` or, failing that, in `fallback`; a name with a
+    /// slash is a path as it stands.
+    pub fn create(name: &[u8], size: i32, fallback: &Path) -> Result<Self> {
+        let size = usize::try_from(size).ok().filter(|_| size >= MIN_SIZE).ok_or(Error::Invalid)?;
+        let owner = std::process::id();
+        let base = format!("{}-{owner}-blackbox", String::from_utf8_lossy(name));
+        if let Some((dir, file)) = base.rsplit_once('/') {
+            return Self::create_in(Path::new(if dir.is_empty() { "/" } else { dir }), file, size, owner);
+        }
+        let file = format!("qb-{base}");
+        let first = Self::create_in(Path::new("/dev/shm"), &file, size, owner);
+        first.or_else(|e| Self::create_in(fallback, &file, size, owner).map_err(|_| e))
+    }
+
+    fn create_in(dir: &Path, file: &str, size: usize, owner: u32) -> Result<Self> {
+        let path = std::fs::canonicalize(dir)?;
+        let holder = std::fs::metadata(&path)?.uid();
+        let dir = Dir::open(&path, &[holder])?;
+        let files = RingFiles::create_in(&dir, file, &path.join(file), size, 0, None, 0o600, false)?;
+        let files = Arc::new(files);
+        Ok(Self { writer: Mutex::new(Writer::shared(Arc::clone(&files))), files, dir, owner })
+    }
+
+    /// Appends one record; the oldest ones make room. A record for which the ring is too short is skipped.
+    pub fn append(&self, site: &SiteRef<'_>, time: Stamp, message: &[u8]) -> Result<()> {
+        thread_local! {
+            static RECORD: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+        }
+        let message = if message.is_empty() || message.len() > MAX_MESSAGE { TOO_LONG } else { message };
+        let mut record = RECORD.try_with(Cell::take).unwrap_or_default();
+        record.clear();
+        let function = site.function.to_bytes_with_nul();
+        record.extend_from_slice(&site.head.line().to_ne_bytes());
+        record.extend_from_slice(&site.head.tags().to_ne_bytes());
+        record.push(site.head.priority());
+        record.extend_from_slice(&(function.len() as u32).to_ne_bytes());
+        record.extend_from_slice(function);
+        record.extend_from_slice(&time.sec.to_ne_bytes());
+        record.extend_from_slice(&time.nsec.to_ne_bytes());
+        record.extend_from_slice(&(message.len() as u32).to_ne_bytes());
+        record.extend_from_slice(message);
+        let done = self.write(&record);
+        let _ = RECORD.try_with(|kept| kept.set(record));
+        done
+    }
+
+    fn write(&self, record: &[u8]) -> Result<()> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.files.size().fits(record.len()) {
+            return Err(Error::TooBig);
+        }
+        let claim = match writer.claim_over(record.len(), || ()) {
+            Ok(claim) => claim,
+            Err(_) => {
+                // A forked process that wrote at the same time can spoil the chain of chunks. Start afresh rather than
+                // record nothing any more.
+                self.files.read_pt()?.publish(0);
+                self.files.write_pt()?.publish(0);
+                writer.claim(record.len())?
+            }
+        };
+        writer.fill(&claim, 0, record)?;
+        writer.commit(claim, record.len())
+    }
+
+    /// Writes the dump: two headers and the ring as it is. Returns the bytes written. For signal handlers: allocates nothing and
+    /// waits for nobody for more than a moment. A writer that is at work keeps out meanwhile, unless this call interrupted it.
+    pub fn dump(&self, mut out: &File) -> Result<usize> {
+        let mut pause = 0;
+        let _quiet = loop {
+            match self.writer.try_lock() {
+                Ok(guard) => break Some(guard),
+                Err(TryLockError::Poisoned(guard)) => break Some(guard.into_inner()),
+                Err(TryLockError::WouldBlock) if pause < 200 => std::thread::yield_now(),
+                Err(TryLockError::WouldBlock) => break None,
+            }
+            pause += 1;
+        };
+        let ring = &*self.files;
+        let size = ring.size();
+        let write_pt = size.index(ring.write_pt()?.observe())?;
+        let read_pt = self.first_readable(size.index(ring.read_pt()?.observe())?, write_pt)?;
+        out.write_all(&FILE_HEADER)?;
+        out.write_all(&Header { size, write_pt, read_pt }.encode())?;
+        let mut page = [0u8; 4096];
+        for at in (0..size.bytes()).step_by(page.len()) {
+            let part = (size.bytes() - at).min(page.len());
+            ring.copy_out(at, &mut page[..part])?;
+            out.write_all(&page[..part])?;
+        }
+        Ok(FILE_HEADER.len() + Header::LEN + size.bytes())
+    }
+
+    /// Where reading can start. A crash in the middle of dropping the oldest chunk leaves the reader's index on a chunk
+    /// without length; then the next one from which the chunks lead to the end is searched for.
+    fn first_readable(&self, read: u32, write: u32) -> Result<u32> {
+        let size = self.files.size();
+        let mut at = read;
+        while at != write {
+            if self.leads_to(at, write)? {
+                return Ok(at);
+            }
+            at = size.add(at, 1);
+        }
+        Ok(read)
+    }
+
+    fn leads_to(&self, mut at: u32, write: u32) -> Result<bool> {
+        let size = self.files.size();
+        let mut left = if write >= at { write - at } else { write + size.words() - at };
+        while at != write {
+            if self.files.word(size.add(at, 1))?.get() != MAGIC_READY {
+                return Ok(false);
+            }
+            let len = self.files.word(at)?.get();
+            let words = len.div_ceil(4).saturating_add(2);
+            if words > left {
+                return Ok(false);
+            }
+            left -= words;
+            at = size.add(at, words);
+        }
+        Ok(true)
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // A forked child inherits the mapping, not the files.
+        if std::process::id() == self.owner {
+            self.files.unlink(&self.dir);
+        }
+    }
+}
+
+/// The first header of a dump whose time stamps have nanoseconds.
+pub const FILE_HEADER: [u8; 20] = file_header();
+
+const fn file_header() -> [u8; 20] {
+    let words = [0u32, 0xCCBB_CCBB, 0xBBCC_BBCC, 2, 0];
+    let mut raw = [0u8; 20];
+    let mut at = 0;
+    while at < 20 {
+        raw[at] = words[at / 4].to_ne_bytes()[at % 4];
+        at += 1;
+    }
+    raw
+}

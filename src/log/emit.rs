@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//! One message on its way: from a log call to each target that wants it, directly or through the worker.
+//!
+//! Whoever delivers holds the gate for reading. Closing a target and `fork()` hold it for writing, a moment at most, so that no
+//! thread is inside the target's function meanwhile.
+
+use super::blackbox::Store;
+use super::config::Config;
+use super::format::{self, Line};
+use super::live::{self, Delivery, Dest, EMITTING, Flag, LOCKED, Live, LiveSlot, MASK, SLOTS};
+use super::site::{Key, SiteHead, SiteRef};
+use super::worker::{self, Queue};
+use super::{Level, logger};
+use crate::sys::calendar::{self, Stamp};
+use crate::{Error, Result};
+use std::ffi::CStr;
+use std::fmt::{self, Write as _};
+use std::fs::File;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, MutexGuard, PoisonError, RwLock, RwLockWriteGuard, TryLockError};
+use std::time::Duration;
+
+static GATE: RwLock<()> = RwLock::new(());
+/// The open blackbox once more, where a signal handler finds it without the configuration.
+static BLACKBOX: RwLock<Option<Arc<Store>>> = RwLock::new(None);
+
+/// The library's own messages.
+pub const LIBRARY_TAG: u32 = 1 << 31;
+
+/// What a message has to be prepared for; see [`begin`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Bytes for the formatted text with its NUL; 0 if nobody wants text.
+    pub text: usize,
+    /// Bytes for the serialized message; 0 if the blackbox does not want it.
+    pub serial: usize,
+}
+
+/// Asks whether anybody wants a message from here. If so, the calling thread is inside a log call until [`finish`], which must
+/// follow; what it logs meanwhile is dropped.
+#[inline]
+pub fn begin(head: &SiteHead) -> Option<Plan> {
+    let wanted = head.targets() & MASK.load(Relaxed);
+    let hook = head.tags() & LIBRARY_TAG != 0 && logger::legacy().is_some();
+    if wanted == 0 && !hook {
+        return None;
+    }
+    begin_wanted(wanted, hook)
+}
+
+fn begin_wanted(wanted: u32, hook: bool) -> Option<Plan> {
+    if EMITTING.try_with(|e| e.replace(true)).unwrap_or(true) {
+        return None;
+    }
+    let plan = live::with(|live| {
+        let mut plan = Plan { text: 0, serial: 0 };
+        each(live, wanted, |_, slot| match slot.dest {
+            Dest::Sink(_) => plan.text = plan.text.max(slot.max_line),
+            Dest::Blackbox(_) => plan.serial = slot.max_line.min(super::blackbox::MAX_MESSAGE),
+        });
+        if hook && plan.text == 0 {
+            plan.text = 512;
+        }
+        plan
+    });
+    match plan {
+        Some(plan) if plan.text != 0 || plan.serial != 0 => Some(plan),
+        _ => {
+            EMITTING.set(false);
+            None
+        }
+    }
+}
+
+fn each(live: &Live, mut wanted: u32, mut visit: impl FnMut(usize, &LiveSlot)) {
+    while wanted != 0 {
+        let n = wanted.trailing_zeros() as usize;
+        wanted &= wanted - 1;
+        if let Some(Some(slot)) = live.slots.get(n) {
+            visit(n, slot);
+        }
+    }
+}
+
+/// Delivers what [`begin`] announced: `text` with its NUL, the serialized message. Only a caller that got a plan may call it.
+pub fn finish(site: &SiteRef<'static>, mut text: Option<&mut [u8]>, serial: Option<&[u8]>) {
+    let time = calendar::coarse_now();
+    if let (Some(text), true) = (text.as_deref_mut(), site.head.tags() & LIBRARY_TAG != 0)
+        && let Some(hook) = logger::legacy()
+    {
+        as_shown(text, true, |text| hook(site, text));
+    }
+    let wanted = site.head.targets();
+    if wanted & MASK.load(Relaxed) != 0 {
+        let _gate = GATE.read().unwrap_or_else(PoisonError::into_inner);
+        let post = live::with(|live| {
+            let mut post = false;
+            each(live, wanted, |n, slot| match &slot.dest {
+                Dest::Blackbox(store) => {
+                    if let Some(serial) = serial {
+                        let _ = store.append(site, time, serial);
+                    }
+                }
+                Dest::Sink(_) if slot.threaded && worker::takes() => post = true,
+                Dest::Sink(_) => {
+                    if let Some(text) = text.as_deref_mut() {
+                        deliver(n, slot, site, time, text);
+                    }
+                }
+            });
+            post
+        });
+        if let (Some(true), Some(text)) = (post, text) {
+            worker::post(*site, time, text);
+        }
+    }
+    EMITTING.set(false);
+}
+
+/// One plain message to one target's sink.
+fn deliver(n: usize, slot: &LiveSlot, site: &SiteRef<'_>, time: Stamp, text: &mut [u8]) {
+    let Dest::Sink(sink) = &slot.dest else { return };
+    if !sink.accepts(site.head.priority(), &slot.options) {
+        return;
+    }
+    as_shown(text, slot.extended, |text| {
+        let delivery = Delivery { slot: n, site, time, text, options: &slot.options };
+        if !sink.takes_lines() {
+            return sink.log(&delivery);
+        }
+        live::with_line(|line| {
+            let message = &text[..text.len() - 1];
+            let parts = Line { site, time, message, stringify: logger::stringify() };
+            slot.format.expand(&parts, slot.max_line - 1, slot.ellipsis, line);
+            line.push(0);
+            sink.log(&Delivery { text: line, ..delivery });
+        });
+    });
+}
+
+/// Calls `f` with the text as the marker rule shows it (NUL at the end), and restores it afterwards.
+fn as_shown(text: &mut [u8], extended: bool, f: impl FnOnce(&[u8])) {
+    let Some((_, content)) = text.split_last() else { return };
+    let Some((len, mark)) = format::extended_part(content, extended) else { return };
+    let cut = text[len];
+    text[len] = 0;
+    if let Some(at) = mark {
+        text[at] = b'|';
+    }
+    f(&text[..=len]);
+    if let Some(at) = mark {
+        text[at] = format::MARK;
+    }
+    text[len] = cut;
+}
+
+/// Delivers a queued message to the threaded targets that want it now. Called by the worker, and by whoever empties its queue.
+pub(super) fn deliver_queued(site: &SiteRef<'static>, time: Stamp, text: &mut [u8]) {
+    let Some(_flag) = Flag::raise(&EMITTING) else { return };
+    let _gate = GATE.read().unwrap_or_else(PoisonError::into_inner);
+    live::with(|live| {
+        each(live, site.head.targets(), |n, slot| {
+            if slot.threaded {
+                deliver(n, slot, site, time, text);
+            }
+        });
+    });
+}
+
+/// Waits until no other thread is inside a target's function, at most about a second. At once when called from such a function.
+pub(super) fn settle() {
+    if EMITTING.get() {
+        return;
+    }
+    drop(close_gate(1000));
+}
+
+fn close_gate(tries: u32) -> Option<(RwLockWriteGuard<'static, ()>, Flag)> {
+    let flag = Flag::raise(&LOCKED)?;
+    for n in 0..tries {
+        match GATE.try_write() {
+            Ok(guard) => return Some((guard, flag)),
+            Err(TryLockError::Poisoned(guard)) => return Some((guard.into_inner(), flag)),
+            Err(TryLockError::WouldBlock) if n < 50 => std::thread::yield_now(),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
+    None
+}
+
+/// All locks of this room, for `fork()`.
+pub(super) struct Quiet {
+    pub queue: MutexGuard<'static, Queue>,
+    _live: live::Frozen,
+    _config: MutexGuard<'static, Config>,
+    _gate: Option<(RwLockWriteGuard<'static, ()>, Flag)>,
+}
+
+pub(super) fn quiet() -> Quiet {
+    let gate = close_gate(250);
+    let config = super::config::lock_bare();
+    let live = live::freeze();
+    Quiet { queue: worker::queue(), _live: live, _config: config, _gate: gate }
+}
+
+/// The blackbox that dumps come from.
+pub(super) fn set_blackbox(store: Option<Arc<Store>>) {
+    let old = {
+        let mut place = BLACKBOX.write().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *place, store)
+    };
+    drop(old);
+}
+
+/// Runs `f` on the open blackbox; [`Error::NotFound`] if there is none. For signal handlers: no allocation, and no waiting for a lock.
+fn with_blackbox<R>(f: impl FnOnce(&Store) -> Result<R>) -> Result<R> {
+    for _ in 0..1000 {
+        match BLACKBOX.try_read() {
+            Ok(place) => return place.as_deref().ok_or(Error::NotFound).and_then(f),
+            Err(TryLockError::Poisoned(place)) => {
+                return place.into_inner().as_deref().ok_or(Error::NotFound).and_then(f);
+            }
+            Err(TryLockError::WouldBlock) => std::thread::yield_now(),
+        }
+    }
+    Err(Error::Busy)
+}
+
+/// True if there is a blackbox to dump.
+#[must_use]
+pub fn has_blackbox() -> bool {
+    with_blackbox(|_| Ok(())).is_ok()
+}
+
+/// Writes the blackbox to a file that is open for writing; returns the bytes written. May be called from a handler of a fatal
+/// signal, whatever the signal interrupted.
+pub fn dump_blackbox(out: &File) -> Result<usize> {
+    with_blackbox(|store| store.dump(out))
+}
+
+/// A message of the library itself.
+pub(super) fn library(file: &str, line: u32, level: Level, args: fmt::Arguments<'_>) {
+    if !logger::is_running() || EMITTING.get() || LOCKED.get() {
+        return;
+    }
+    let mut name = [0u8; 64];
+    let len = file.len().min(name.len() - 1);
+    name[..len].copy_from_slice(&file.as_bytes()[..len]);
+    let Ok(filename) = CStr::from_bytes_until_nul(&name) else { return };
+    let key =
+        Key { function: c"", filename, format: c"%s", message_id: None, priority: level as u8, line };
+    let Some(site) = logger::site(&key, LIBRARY_TAG) else { return };
+    let Some(plan) = begin(site.head()) else { return };
+    let mut text = String::from("%s\0");
+    let _ = text.write_fmt(args);
+    let mut text = text.into_bytes();
+    text.retain(|b| *b != 0);
+    text.insert(2, 0);
+    if text.last() == Some(&b'\n') {
+        text.pop();
+    }
+    text.push(0);
+    let cut = |limit: usize, bytes: &mut Vec<u8>| {
+        if bytes.len() > limit {
+            bytes.truncate(limit.max(1) - 1);
+            bytes.push(0);
+        }
+    };
+    let mut serial = text.clone();
+    cut(plan.serial.max(4), &mut serial);
+    let mut text = text.split_off(3);
+    cut(plan.text.max(1), &mut text);
+    finish(&site.view(), (plan.text > 0).then_some(&mut text[..]), (plan.serial > 0).then_some(&serial[..]));
+}
+
+/// Formats a message for a target, as [`super::Sink`]s that take lines get it; for the program's own loggers. `out` gets at most the
+/// target's line length, without a NUL.
+pub fn format_for(slot: i32, site: &SiteRef<'_>, time: Stamp, message: &[u8], out: &mut Vec<u8>) -> Result<()> {
+    let n = usize::try_from(slot).ok().filter(|n| *n < SLOTS).ok_or(Error::Os(libc::EBADF))?;
+    let parts = Line { site, time, message, stringify: logger::stringify() };
+    let done = live::with(|live| {
+        live.slots[n].as_ref().map(|s| s.format.expand(&parts, s.max_line - 1, s.ellipsis, out)).is_some()
+    });
+    if done == Some(true) {
+        return Ok(());
+    }
+    // Not enabled: the settings are in the configuration only.
+    let (format, max, ellipsis) = {
+        let config = super::config::lock()?;
+        let s = &config.slots[n];
+        (Arc::clone(&s.format), s.max_line() - 1, s.ellipsis)
+    };
+    format.expand(&parts, max, ellipsis, out);
+    Ok(())
+}
