@@ -57,6 +57,26 @@ impl Error {
         }
     }
 
+    /// Whether a connection goes on after this error: it says something about this call only.
+    #[must_use]
+    pub const fn is_transient(self) -> bool {
+        match self {
+            Error::Busy
+            | Error::TimedOut
+            | Error::TooBig
+            | Error::BufferTooSmall
+            | Error::Invalid
+            | Error::Os(libc::EINTR | libc::ENOMSG) => true,
+            Error::Disconnected
+            | Error::Corrupt
+            | Error::NotFound
+            | Error::Exists
+            | Error::NotSupported
+            | Error::NoMemory
+            | Error::Os(_) => false,
+        }
+    }
+
     /// The calling thread's errno as an error, right after a failed system call.
     #[must_use]
     pub fn last_os() -> Self {

@@ -1,3 +1,65 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-//! Every cap of the library, each with the attack that it stops. Constants only; it touches nothing.
+//! Every cap of the library, each with the attack that it stops. Constants and their environment variables only.
 #![forbid(unsafe_code)]
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// Largest message a client may ask a service for, in bytes; `LIBQB_MAX_MSG_SIZE` changes it.
+///
+/// Stops: a client that names an absurd size and makes the server reserve that much shared memory three times over. A
+/// service's own enforced size is not limited by it.
+#[must_use]
+pub fn max_msg_size() -> u32 {
+    static VALUE: OnceLock<u32> = OnceLock::new();
+    *VALUE.get_or_init(|| from_env("LIBQB_MAX_MSG_SIZE", 64 << 20))
+}
+
+/// Connections of one service that may be in the middle of the handshake.
+///
+/// Stops: peers that connect and say nothing, until the server has no descriptor left. Beyond it the oldest makes room.
+pub const HALF_OPEN: usize = 128;
+
+/// The same for one user other than root.
+///
+/// Stops: one user who fills [`HALF_OPEN`] alone.
+pub const HALF_OPEN_PER_USER: usize = 32;
+
+/// How long a handshake may take before its connection is closed at the next opportunity.
+///
+/// Stops: half-open connections that pile up slowly.
+pub const HANDSHAKE: Duration = Duration::from_secs(30);
+
+/// How long a client waits for the server's part of the handshake; `LIBQB_CONNECT_TIMEOUT_MS` changes it.
+///
+/// Stops: a server that is stopped, or a squatter that never answers, from hanging its clients.
+#[must_use]
+pub fn connect_timeout() -> Duration {
+    static VALUE: OnceLock<Duration> = OnceLock::new();
+    *VALUE.get_or_init(|| Duration::from_millis(from_env("LIBQB_CONNECT_TIMEOUT_MS", 30_000).into()))
+}
+
+/// Doorbell bytes that may be outstanding before the connection counts as broken.
+///
+/// Stops: a peer that lets the counter of unread or unsent bytes run away.
+pub const DOORBELLS: i64 = 1 << 24;
+
+/// Events kept for a socket client that has not made its socket yet, in messages.
+///
+/// Stops: a client that never does and lets events pile up in the server.
+pub const PENDING_EVENTS: usize = 256;
+
+/// How long such events are kept.
+///
+/// Stops: the same.
+pub const PENDING_EVENT_TIME: Duration = Duration::from_secs(1);
+
+/// How long a client that has queued a message tries to ring the server's doorbell before it leaves that to the next
+/// call.
+///
+/// Stops: a stopped server from hanging a client inside a send.
+pub const DOORBELL_RETRY: Duration = Duration::from_millis(200);
+
+fn from_env(name: &str, default: u32) -> u32 {
+    std::env::var(name).ok().and_then(|v| v.trim().parse().ok()).filter(|&v| v > 0).unwrap_or(default)
+}

@@ -83,3 +83,49 @@ pub fn null_errno<T>(e: Error) -> *mut T {
     set_errno(e.errno());
     std::ptr::null_mut()
 }
+
+/// Number of buffers that [`Parts`] holds without an allocation.
+const INLINE: usize = 8;
+/// Largest number of buffers in one call, as for writev(2).
+const MOST: usize = 1024;
+
+/// A caller's array of buffers as byte slices.
+pub enum Parts<'a> {
+    /// Few buffers: no allocation.
+    Few([&'a [u8]; INLINE], usize),
+    /// Any number.
+    Many(Vec<&'a [u8]>),
+}
+
+impl<'a> Parts<'a> {
+    /// None for a NULL array, too many buffers, or a NULL buffer with a length.
+    ///
+    /// # Safety
+    /// `iov` is NULL or an array of `len` buffers that are readable during `'a`.
+    pub unsafe fn new(iov: *const libc::iovec, len: usize) -> Option<Self> {
+        if len > MOST || (iov.is_null() && len > 0) {
+            return None;
+        }
+        // SAFETY: buffer `i` is inside the array, and readable by the caller's contract.
+        let part = |i: usize| unsafe {
+            let buffer = iov.add(i).read_unaligned();
+            bytes(buffer.iov_base, buffer.iov_len)
+        };
+        if len <= INLINE {
+            let mut few: [&[u8]; INLINE] = [&[]; INLINE];
+            for (i, slot) in few.iter_mut().enumerate().take(len) {
+                *slot = part(i)?;
+            }
+            return Some(Self::Few(few, len));
+        }
+        (0..len).map(part).collect::<Option<Vec<_>>>().map(Self::Many)
+    }
+
+    /// The slices.
+    pub fn as_slice(&self) -> &[&'a [u8]] {
+        match self {
+            Self::Few(few, len) => &few[..*len],
+            Self::Many(many) => many,
+        }
+    }
+}

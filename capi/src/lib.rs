@@ -6,6 +6,8 @@
 #![allow(non_camel_case_types, missing_docs)]
 
 pub mod handle;
+mod poll_bridge;
+pub mod private;
 
 pub mod qbarray;
 pub mod qbatomic;

@@ -53,8 +53,7 @@ int32_t qb_atomic_int_exchange_and_add(volatile int32_t QB_GNUC_MAY_ALIAS *atomi
  * @param atomic the integer; nothing happens if it is NULL
  * @param val    what to add; may be negative
  */
-void qb_atomic_int_add(volatile int32_t QB_GNUC_MAY_ALIAS *atomic,
-                       int32_t val);
+void qb_atomic_int_add(volatile int32_t QB_GNUC_MAY_ALIAS *atomic, int32_t val);
 
 /**
  * Stores a value in an integer if that has the expected value.
@@ -66,8 +65,7 @@ void qb_atomic_int_add(volatile int32_t QB_GNUC_MAY_ALIAS *atomic,
  *         NULL)
  */
 int32_t qb_atomic_int_compare_and_exchange(volatile int32_t QB_GNUC_MAY_ALIAS *atomic,
-                                           int32_t oldval,
-                                           int32_t newval);
+                                           int32_t oldval, int32_t newval);
 
 /**
  * Stores a value in a pointer if that has the expected value.
@@ -79,8 +77,7 @@ int32_t qb_atomic_int_compare_and_exchange(volatile int32_t QB_GNUC_MAY_ALIAS *a
  *         NULL)
  */
 int32_t qb_atomic_pointer_compare_and_exchange(volatile void *QB_GNUC_MAY_ALIAS *atomic,
-                                               void *oldval,
-                                               void *newval);
+                                               void *oldval, void *newval);
 
 /**
  * Reads an integer.

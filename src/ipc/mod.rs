@@ -1,3 +1,35 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-//! (not built yet)
+//! Services and clients: local IPC with credentials, requests, responses and events.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `rendezvous` | the address a service listens on |
+//! | `poll` | what a service needs from the application's poll loop |
+//! | `stats` | counters |
+//! | `doorbell` | the bytes on the stream socket that announce messages in shared memory |
+//! | `shm`, `dgram` | the two classic transports, both sides |
+//! | `service/` | listening, admission, dispatch, life cycle |
+//! | `client/` | connecting, sending, receiving |
+//! | `sweep` | what dead servers of our user left in shared memory |
+//!
+//! May touch `event`, `log`, `rb`, `shm` (through its safe types), `wire` and `sys`; no raw memory and no errno numbers.
+//! Everything a peer sends or stores is checked here or below, against private numbers (see `ARCHITECTURE.md`).
 #![forbid(unsafe_code)]
+
+mod client;
+mod dgram;
+mod doorbell;
+mod poll;
+mod rendezvous;
+mod service;
+mod shm;
+mod stats;
+mod sweep;
+
+pub use client::{Client, Connecting, probe_datagram_size};
+pub use poll::{Poller, Priority, Verdict, Watch};
+pub use service::{Auth, Connection, Handler, RateLimit, Request, Service};
+pub use stats::{ConnectionStats, ServiceStats};
+
+pub use crate::sys::socket::Credentials;
+pub use crate::wire::Transport;

@@ -132,7 +132,7 @@ fn deliver(n: usize, slot: &LiveSlot, site: &SiteRef<'_>, time: Stamp, text: &mu
             let message = &text[..text.len() - 1];
             let parts = Line { site, time, message, stringify: logger::stringify() };
             slot.format.expand(&parts, slot.max_line - 1, slot.ellipsis, line);
-            line.push(0);
+            line.push(sink.ending());
             sink.log(&Delivery { text: line, ..delivery });
         });
     });

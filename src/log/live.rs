@@ -40,7 +40,7 @@ pub struct Delivery<'a> {
     pub site: &'a SiteRef<'a>,
     /// When.
     pub time: Stamp,
-    /// The text or, for sinks that take lines, the formatted line; with a NUL at its end.
+    /// The text with a NUL at its end or, for sinks that take lines, the formatted line with [`Sink::ending`] at its end.
     pub text: &'a [u8],
     /// The target's settings.
     pub options: &'a Options,
@@ -51,6 +51,10 @@ pub trait Sink: Send + Sync {
     /// True: gets lines in the target's format. False: gets the plain message.
     fn takes_lines(&self) -> bool {
         true
+    }
+    /// What a line ends with.
+    fn ending(&self) -> u8 {
+        b'\n'
     }
     /// False: a message of this priority is dropped, before it is formatted.
     fn accepts(&self, _priority: u8, _options: &Options) -> bool {

@@ -135,13 +135,12 @@ fn string(spec: &Spec, data: &mut dyn Data, max: usize, out: &mut Vec<u8>) -> Op
     let cut = usize::try_from(spec.precision).unwrap_or(usize::MAX).min(room);
     let start = out.len();
     data.text(cut, out)?;
-    let len = out.len() - start;
     let left = spec.width < 0 || spec.flags.contains(&b'-');
-    let blanks = (spec.width.unsigned_abs() as usize).min(room).saturating_sub(len);
-    if left {
-        out.resize(out.len() + blanks, b' ');
-    } else if blanks > 0 {
-        out.splice(start..start, std::iter::repeat_n(b' ', blanks));
+    let blanks = (spec.width.unsigned_abs() as usize).saturating_sub(out.len() - start).min(room);
+    let at = if left { out.len() } else { start };
+    if blanks > 0 {
+        out.splice(at..at, std::iter::repeat_n(b' ', blanks));
+        out.truncate(start + room);
     }
     Some(())
 }

@@ -6,6 +6,7 @@ use super::{Chunk, RingFiles, Trusted};
 use crate::ring::{Reader, Words};
 use crate::{Error, Result};
 use std::ops::Deref;
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +32,15 @@ impl Deref for Lent {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
         self.files.data().lend(self.offset, self.len, &self.peer).unwrap_or(&[])
+    }
+}
+
+impl Lent {
+    /// The message's address, for C code, which may write there while the message is lent. Dangling when it is empty.
+    #[must_use]
+    pub fn address(&self) -> NonNull<u8> {
+        let place = self.files.data().lend_address(self.offset, self.len, &self.peer);
+        place.unwrap_or(NonNull::<u64>::dangling().cast())
     }
 }
 

@@ -29,14 +29,14 @@ pub struct RingFiles {
     data: Mapping,
     size: Size,
     user_data: usize,
-    names: [Named; 2],
+    names: Vec<Named>,
 }
 
 /// A file as it was when it was opened or made here.
 #[derive(Debug)]
-pub(super) struct Named {
-    pub name: String,
-    pub id: FileId,
+struct Named {
+    name: String,
+    id: FileId,
 }
 
 /// Undoes a half-made ring: unlinks what was made so far, unless it was kept.
@@ -95,8 +95,7 @@ impl RingFiles {
         let header = Mapping::map(header.as_fd(), header_len)?;
         let data = Mapping::map(data.as_fd(), ring.bytes())?;
         let paths = [recorded(recorded_path, b"-header")?, recorded(recorded_path, b"-data")?];
-        let made: [Named; 2] = std::mem::take(&mut fresh.made).try_into().map_err(|_| Error::Invalid)?;
-        let files = Self { header, data, size: ring, user_data, names: made };
+        let files = Self { header, data, size: ring, user_data, names: std::mem::take(&mut fresh.made) };
         match files.initialise(&paths, pshared) {
             Ok(()) => Ok(files),
             Err(e) => {
@@ -130,7 +129,7 @@ impl RingFiles {
             data: Mapping::map(data.as_fd(), ring.bytes())?,
             size: ring,
             user_data: expect.user_data,
-            names: [
+            names: vec![
                 Named { name: header_name.to_owned(), id: header_id },
                 Named { name: data_name.to_owned(), id: data_id },
             ],
@@ -142,14 +141,13 @@ impl RingFiles {
         if files.is_dead() { Err(Error::Disconnected) } else { Ok(files) }
     }
 
-    /// From mappings that were made elsewhere, for the public ring.
-    #[allow(dead_code)]
-    pub(super) fn from_parts(header: Mapping, data: Mapping, size: Size, names: [Named; 2]) -> Result<Self> {
+    /// From mappings that were made elsewhere, for the public ring, which keeps the names itself.
+    pub(super) fn from_parts(header: Mapping, data: Mapping, size: Size) -> Result<Self> {
         let user_data = header.len().checked_sub(layout::header_len(0)?).ok_or(Error::Invalid)?;
         if data.len() != size.bytes() {
             return Err(Error::Invalid);
         }
-        Ok(Self { header, data, size, user_data, names })
+        Ok(Self { header, data, size, user_data, names: Vec::new() })
     }
 
     /// Unlinks those of the two names in `dir` that still are the files opened or made here.
@@ -173,11 +171,11 @@ impl RingFiles {
         }
     }
 
-    /// Adds to the count and returns the value before.
-    #[allow(dead_code)]
-    pub(super) fn add_ref(&self, step: i32) -> i32 {
-        let word = self.header.word(layout::REF_COUNT);
-        word.map_or(0, |word| word.fetch_add(step as u32) as i32)
+    /// Adds to the count.
+    pub(super) fn add_ref(&self, step: i32) {
+        if let Some(word) = self.header.word(layout::REF_COUNT) {
+            word.fetch_add(step as u32);
+        }
     }
 
     /// Word `index` of the caller's shared area; None beyond it.
@@ -190,6 +188,12 @@ impl RingFiles {
             return None;
         }
         self.header.word(layout::USER_DATA.checked_add(offset)?)
+    }
+
+    /// Messages that are committed and unread, as the semaphore says; a hint.
+    #[must_use]
+    pub fn queued(&self) -> u32 {
+        self.semaphore().map_or(0, |semaphore| semaphore.value())
     }
 
     /// The counter of committed, unread chunks.
@@ -212,15 +216,8 @@ impl RingFiles {
     }
 
     /// The header.
-    #[allow(dead_code)]
     pub(super) fn header(&self) -> &Mapping {
         &self.header
-    }
-
-    /// The two files, header first.
-    #[allow(dead_code)]
-    pub(super) fn names(&self) -> &[Named; 2] {
-        &self.names
     }
 
     #[inline]

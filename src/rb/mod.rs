@@ -14,7 +14,9 @@
 mod consumer;
 mod files;
 mod layout;
+mod place;
 mod producer;
+mod public;
 
 pub use crate::ring::Chunk;
 pub use crate::shm::Trusted;
@@ -22,6 +24,7 @@ pub use consumer::{Consumer, Lent};
 pub use files::{Expect, RingFiles};
 pub use layout::{data_len, header_len};
 pub use producer::Producer;
+pub use public::{Options, Ring, Summary};
 
 #[cfg(test)]
 mod tests;

@@ -87,14 +87,14 @@ impl<W: Words> Writer<W> {
         Ok(Claim { at, len })
     }
 
-    /// Claims room for `len` bytes and drops the oldest chunks for it; [`Error::Busy`] if one of them is not ready or the
-    /// ring is too short. `dropped` is called for each.
+    /// Claims room for `len` bytes and drops the oldest chunks for it; [`Error::Invalid`] if one of them is not ready or
+    /// the ring is too short. `dropped` is called for each.
     pub fn claim_over(&mut self, len: usize, mut dropped: impl FnMut()) -> Result<Claim>
     where
         W: Clone,
     {
         if !self.size.fits(len) {
-            return Err(Error::Busy);
+            return Err(Error::Invalid);
         }
         let at = self.write_at()?;
         // Each step frees at least two words, so this many reach all the way round even if the chunks make no sense.
@@ -103,7 +103,7 @@ impl<W: Words> Writer<W> {
                 return self.claim(len);
             }
             if !Reader::shared(self.words.clone()).drop_oldest()? {
-                return Err(Error::Busy);
+                return Err(Error::Invalid);
             }
             dropped();
         }

@@ -143,6 +143,13 @@ impl Mapping {
         Ok(())
     }
 
+    /// The address of bytes in place, for a peer that is vouched for: to be handed to C code, which may write there too.
+    #[must_use]
+    #[inline]
+    pub fn lend_address(&self, offset: usize, len: usize, _peer: &Trusted) -> Option<NonNull<u8>> {
+        self.address(offset, len)
+    }
+
     /// The bytes in place, for a peer that is vouched for and leaves them alone while they are lent, as the ring's
     /// protocol wants it to.
     #[must_use]

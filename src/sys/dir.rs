@@ -124,6 +124,63 @@ pub fn fallocate(fd: BorrowedFd<'_>, len: u64) -> Result<()> {
     }
 }
 
+/// Makes a new file by path, read-write, mode 0600 less the umask: EEXIST for any entry of that name.
+pub(crate) fn create_path(path: &Path) -> Result<OwnedFd> {
+    let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW;
+    open_at(libc::AT_FDCWD, &c_path(path)?, flags, 0o600)
+}
+
+/// Opens a file by path; its last component is not followed if it is a symbolic link. Never blocks on a fifo.
+pub(crate) fn open_path(path: &Path, write: bool) -> Result<OwnedFd> {
+    let access = if write { libc::O_RDWR } else { libc::O_RDONLY };
+    let flags = access | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
+    open_at(libc::AT_FDCWD, &c_path(path)?, flags, 0)
+}
+
+/// Unlinks `path` if it still is the file `id`; [`Error::NotFound`] otherwise.
+pub(crate) fn unlink_path_same(path: &Path, id: &FileId) -> Result<()> {
+    let (parent, name) = split(path)?;
+    unlink_at_same(parent.as_fd(), &name, id, 0)
+}
+
+/// An anonymous file in memory, empty.
+pub(crate) fn memory_file(name: &CStr) -> Result<OwnedFd> {
+    // SAFETY: `name` is NUL-terminated.
+    let fd = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) };
+    check(fd)?;
+    // SAFETY: `fd` was just opened and belongs to nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The directory of a path, opened for looking up names, and the name in it.
+fn split(path: &Path) -> Result<(OwnedFd, CString)> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Error::Invalid);
+    };
+    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    let parent = open_at(libc::AT_FDCWD, &c_path(parent)?, libc::O_PATH | libc::O_DIRECTORY, 0)?;
+    Ok((parent, CString::new(name.as_bytes()).map_err(|_| Error::Invalid)?))
+}
+
+fn stat_at(dir: BorrowedFd<'_>, name: &CStr) -> Result<Stat> {
+    // SAFETY: all-zero is a valid `stat`.
+    let mut raw: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: `name` is NUL-terminated and `raw` is writable for one `stat`.
+    let rc =
+        unsafe { libc::fstatat(dir.as_raw_fd(), name.as_ptr(), &raw mut raw, libc::AT_SYMLINK_NOFOLLOW) };
+    check(rc).map(|()| stat_of(&raw))
+}
+
+fn unlink_at_same(dir: BorrowedFd<'_>, name: &CStr, id: &FileId, flags: libc::c_int) -> Result<()> {
+    match stat_at(dir, name) {
+        Ok(stat) if stat.id == *id => {}
+        Ok(_) | Err(Error::Os(libc::ENOENT)) => return Err(Error::NotFound),
+        Err(e) => return Err(e),
+    }
+    // SAFETY: `name` is NUL-terminated.
+    check(unsafe { libc::unlinkat(dir.as_raw_fd(), name.as_ptr(), flags) })
+}
+
 /// An open directory, and the path by which it was opened, in private memory.
 #[derive(Debug)]
 pub struct Dir {
@@ -205,26 +262,12 @@ impl Dir {
 
     /// Device, inode and so on of an entry, without following links.
     pub fn stat(&self, name: &str) -> Result<Stat> {
-        let name = c_name(name)?;
-        // SAFETY: all-zero is a valid `stat`.
-        let mut raw: libc::stat = unsafe { std::mem::zeroed() };
-        // SAFETY: `name` is NUL-terminated and `raw` is writable for one `stat`.
-        check(unsafe {
-            libc::fstatat(self.fd.as_raw_fd(), name.as_ptr(), &raw mut raw, libc::AT_SYMLINK_NOFOLLOW)
-        })?;
-        Ok(stat_of(&raw))
+        stat_at(self.fd.as_fd(), &c_name(name)?)
     }
 
     /// Unlinks `name` if it still is the file `id`; [`Error::NotFound`] if the name is gone or means another file.
     pub fn unlink_same(&self, name: &str, id: &FileId) -> Result<()> {
-        match self.stat(name) {
-            Ok(stat) if stat.id == *id => {}
-            Ok(_) | Err(Error::Os(libc::ENOENT)) => return Err(Error::NotFound),
-            Err(e) => return Err(e),
-        }
-        let name = c_name(name)?;
-        // SAFETY: `name` is NUL-terminated.
-        check(unsafe { libc::unlinkat(self.fd.as_raw_fd(), name.as_ptr(), 0) })
+        unlink_at_same(self.fd.as_fd(), &c_name(name)?, id, 0)
     }
 
     /// Sets owner and group of the directory itself (one made by [`Dir::create_unique`]; EBADF otherwise).
@@ -240,25 +283,8 @@ impl Dir {
     /// Removes the directory if it is empty and its path still means it; the descriptor stays open.
     /// [`Error::NotFound`] if the path is gone or means something else.
     pub fn remove_self(&self) -> Result<()> {
-        let (Some(parent), Some(name)) = (self.path.parent(), self.path.file_name()) else {
-            return Err(Error::Invalid);
-        };
-        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-        let parent = open_at(libc::AT_FDCWD, &c_path(parent)?, libc::O_PATH | libc::O_DIRECTORY, 0)?;
-        let name = CString::new(name.as_bytes()).map_err(|_| Error::Invalid)?;
-        // SAFETY: all-zero is a valid `stat`.
-        let mut raw: libc::stat = unsafe { std::mem::zeroed() };
-        // SAFETY: `name` is NUL-terminated and `raw` is writable for one `stat`.
-        let rc = unsafe {
-            libc::fstatat(parent.as_raw_fd(), name.as_ptr(), &raw mut raw, libc::AT_SYMLINK_NOFOLLOW)
-        };
-        match check(rc) {
-            Ok(()) if stat_of(&raw).id == self.id => {}
-            Ok(()) | Err(Error::Os(libc::ENOENT)) => return Err(Error::NotFound),
-            Err(e) => return Err(e),
-        }
-        // SAFETY: `name` is NUL-terminated.
-        check(unsafe { libc::unlinkat(parent.as_raw_fd(), name.as_ptr(), libc::AT_REMOVEDIR) })
+        let (parent, name) = split(&self.path)?;
+        unlink_at_same(parent.as_fd(), &name, &self.id, libc::AT_REMOVEDIR)
     }
 }
 

@@ -1,13 +1,22 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-//! System calls on descriptors and memory: owns what it opens, returns `Result`, knows no protocol.
-//!
-//! This room may touch libc. It never logs and never prints.
+//! libc and file descriptors. This room owns descriptors and mappings, makes system calls, returns
+//! [`Result`](crate::Result) and knows no protocol. Together with `shm` it is the only room of the engine with `unsafe` in
+//! it.
 
 pub mod calendar;
+pub mod clock;
 pub mod dir;
+pub mod epoll;
+pub mod fd;
+pub mod fork;
 pub(crate) mod futex;
 pub mod host;
 pub(crate) mod mmap;
 pub mod printf;
 pub mod regex;
+pub mod process;
+pub mod rlimit;
 pub(crate) mod sigbus;
+pub mod signal;
+pub mod socket;
+pub mod wake;

@@ -1,2 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-//! (not built yet)
+//! Clocks, stopwatch, timespec arithmetic, a handle-like lock, version. May use `sys` clocks; no I/O.
+#![forbid(unsafe_code)]
+
+pub mod clock;
+pub mod lock;
+pub mod stopwatch;
+pub mod version;
+
+pub use lock::Lock;
+pub use stopwatch::Stopwatch;

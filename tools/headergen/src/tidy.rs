@@ -1,26 +1,42 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-//! Turns cbindgen's output into what a C programmer reads: no Safety sections (they speak to Rust callers), long
-//! comment lines wrapped with the text of a Doxygen tag aligned.
+//! Turns cbindgen's output into what a C programmer reads: only what this library defines, no Safety sections (they speak
+//! to Rust callers), comments and argument lists filled to the width of the headers.
 
-const WIDTH: usize = 80;
+use crate::comment;
+
+/// Columns of a header.
+pub const WIDTH: usize = 80;
 
 /// Tidies the whole text of one header's prototypes.
 pub fn tidy(text: &str) -> String {
     let mut out: Vec<String> = Vec::new();
-    let mut comment: Option<Vec<String>> = None;
-    for line in text.lines().map(str::trim_end) {
-        match (&mut comment, line) {
-            (None, "/**") => comment = Some(Vec::new()),
-            (Some(body), " */") => {
-                out.extend(render(body));
-                comment = None;
-            }
-            (Some(body), _) => {
-                let text = line.strip_prefix(" *").unwrap_or(line);
-                body.push(text.strip_prefix(' ').unwrap_or(text).to_owned());
-            }
-            (None, _) => out.push(space_before_stars(line)),
+    let mut lines = text.lines().map(str::trim_end).filter(|line| !line.is_empty());
+    let mut item: Vec<String> = Vec::new();
+    while let Some(line) = lines.next() {
+        if line == "/**" {
+            let body: Vec<_> = lines.by_ref().take_while(|line| *line != " */").collect();
+            item = comment::render(&body);
+            continue;
         }
+        if line.starts_with("QB_GNUC_DEPRECATED") {
+            item.push(line.to_owned());
+            continue;
+        }
+        let mut prototype = space_before_stars(line);
+        while !prototype.ends_with(';') {
+            let Some(more) = lines.next() else { break };
+            prototype.push(' ');
+            prototype.push_str(&space_before_stars(more.trim_start()));
+        }
+        // Functions that a Rust file imports are not part of the header.
+        if !prototype.starts_with("extern ") {
+            if !out.is_empty() {
+                out.push(String::new());
+            }
+            out.append(&mut item);
+            out.extend(fill(&prototype));
+        }
+        item.clear();
     }
     out.join("\n")
 }
@@ -37,77 +53,42 @@ fn space_before_stars(line: &str) -> String {
     out
 }
 
-fn render(body: &[String]) -> Vec<String> {
+/// The prototype in lines that continue under the first argument.
+fn fill(prototype: &str) -> Vec<String> {
+    if prototype.len() <= WIDTH {
+        return vec![prototype.to_owned()];
+    }
+    let indent = prototype.find('(').map_or(8, |at| at + 1);
     let mut lines = Vec::new();
-    let mut in_safety = false;
-    for line in body {
-        if let Some(title) = line.strip_prefix("# ") {
-            in_safety = title.trim() == "Safety";
+    let mut line = String::new();
+    for (n, part) in arguments(prototype).into_iter().enumerate() {
+        if n > 0 && line.len() + 1 + part.len() > WIDTH {
+            lines.push(std::mem::replace(&mut line, " ".repeat(indent)));
+        } else if n > 0 {
+            line.push(' ');
         }
-        if !in_safety {
-            lines.push(line.as_str());
-        }
+        line.push_str(part);
     }
-    while lines.last().is_some_and(|line| line.is_empty()) {
-        lines.pop();
-    }
-    if lines.is_empty() {
-        return Vec::new();
-    }
-    let mut out = vec!["/**".to_owned()];
-    for line in lines {
-        out.extend(wrap(line));
-    }
-    out.push(" */".to_owned());
-    out
+    lines.push(line);
+    lines
 }
 
-/// One comment line, cut at spaces to `WIDTH`; what follows is indented like the text after `@param name` or `@return`.
-fn wrap(line: &str) -> Vec<String> {
-    if line.is_empty() {
-        return vec![" *".to_owned()];
-    }
-    let indent = hanging_indent(line);
-    let mut out = Vec::new();
-    let mut rest = line;
-    let mut prefix = " * ".to_owned();
-    loop {
-        let room = WIDTH.saturating_sub(prefix.len());
-        // Preformatted text (indented code) stays as it is.
-        let cut = match rest.char_indices().nth(room) {
-            Some((limit, _)) if !line.starts_with("    ") => {
-                rest[..=limit].rfind(' ').filter(|&at| at > indent.min(rest.len()) || !out.is_empty())
+/// Cuts behind the commas between arguments (not inside the argument list of a function pointer).
+fn arguments(prototype: &str) -> Vec<&str> {
+    let (mut parts, mut depth, mut from) = (Vec::new(), 0, 0);
+    for (at, c) in prototype.char_indices() {
+        match c {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            ',' if depth == 1 => {
+                parts.push(prototype[from..=at].trim());
+                from = at + 1;
             }
-            _ => None,
-        };
-        match cut {
-            Some(at) if at > 0 => {
-                out.push(format!("{prefix}{}", rest[..at].trim_end()));
-                rest = rest[at..].trim_start();
-                prefix = format!(" * {}", " ".repeat(indent));
-            }
-            _ => {
-                out.push(format!("{prefix}{rest}"));
-                return out;
-            }
+            _ => {}
         }
     }
-}
-
-fn hanging_indent(line: &str) -> usize {
-    let own = line.len() - line.trim_start().len();
-    let text = line.trim_start();
-    let skip_words = match text.split(' ').next() {
-        Some(word) if word.starts_with("@param") || word == "@retval" => 2,
-        Some("@return" | "@note" | "@see" | "@deprecated" | "-" | "*") => 1,
-        _ => return own,
-    };
-    let mut at = 0;
-    for _ in 0..skip_words {
-        let word = text[at..].find(' ').map_or(text.len(), |n| at + n);
-        at = word + text[word..].len() - text[word..].trim_start().len();
-    }
-    own + at
+    parts.push(prototype[from..].trim());
+    parts
 }
 
 #[cfg(test)]
@@ -121,12 +102,9 @@ mod tests {
     }
 
     #[test]
-    fn long_tag_lines_are_wrapped_under_their_text() {
-        let long = format!("@param c   {}", "word ".repeat(30));
-        let lines = wrap(long.trim_end());
-        assert!(lines.len() > 1);
-        assert!(lines.iter().all(|line| line.len() <= WIDTH));
-        assert!(lines[1].starts_with(" *            word"), "{lines:?}");
+    fn imported_functions_do_not_reach_the_header() {
+        let text = "/**\n * Not ours.\n */\nextern int g(int a,\n             int b);\n\nint f(void);";
+        assert_eq!(tidy(text), "int f(void);");
     }
 
     #[test]
@@ -135,8 +113,10 @@ mod tests {
     }
 
     #[test]
-    fn a_word_that_cannot_be_cut_stays_whole() {
-        let word = "x".repeat(120);
-        assert_eq!(wrap(&word), [format!(" * {word}")]);
+    fn arguments_share_lines_as_far_as_they_fit() {
+        let text = "int32_t qb_some_function(struct qb_thing *thing,\n    int (*cb)(int, int),\n    uint32_t some_more,\n    int last);";
+        let want = "int32_t qb_some_function(struct qb_thing *thing, int (*cb)(int, int),\n                         uint32_t some_more, int last);";
+        assert_eq!(tidy(text), want);
+        assert_eq!(tidy("int f(int a,\n      int b);"), "int f(int a, int b);");
     }
 }

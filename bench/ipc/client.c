@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The client: one function per scenario. Whatever fails ends the program, so that a printed figure is one of a correct run. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "ipc.h"
+
+enum { MAX_SAMPLES = 1 << 20 };
+
+static char out[MAX_MSG] __attribute__((aligned(8)));
+static char in[MAX_MSG] __attribute__((aligned(8)));
+static uint32_t samples[MAX_SAMPLES]; /* nanoseconds */
+
+qb_ipcc_connection_t *client_connect(const char *name, size_t max_msg)
+{
+	qb_ipcc_connection_t *c = qb_ipcc_connect(name, max_msg);
+
+	if (c == NULL) {
+		die("qb_ipcc_connect", errno);
+	}
+	return c;
+}
+
+static struct iovec request(int32_t id, size_t size, size_t reply_size)
+{
+	struct request *r = (struct request *)out;
+
+	if (size < sizeof *r || size > sizeof out) {
+		die("message size", EINVAL);
+	}
+	*r = (struct request){ .hdr = { .id = id, .size = (int32_t)size }, .reply_size = (uint32_t)reply_size };
+	return (struct iovec){ .iov_base = out, .iov_len = size };
+}
+
+static void round_trip(qb_ipcc_connection_t *c, const struct iovec *iov, size_t reply_size)
+{
+	ssize_t rc = qb_ipcc_sendv_recv(c, iov, 1, in, sizeof in, -1);
+
+	if (rc != (ssize_t)reply_size || ((struct qb_ipc_response_header *)in)->id != REQ_ECHO) {
+		die("qb_ipcc_sendv_recv", rc);
+	}
+}
+
+/* A request without an answer. A full queue, or flow control, is -EAGAIN: let the server run, and try again. */
+static void send_retrying(qb_ipcc_connection_t *c, const struct iovec *iov)
+{
+	ssize_t rc;
+
+	while ((rc = qb_ipcc_send(c, iov->iov_base, iov->iov_len)) == -EAGAIN || rc == -ENOBUFS) {
+		sched_yield();
+	}
+	if (rc != (ssize_t)iov->iov_len) {
+		die("qb_ipcc_send", rc);
+	}
+}
+
+void client_state(qb_ipcc_connection_t *c, struct state_reply *s)
+{
+	struct iovec iov = request(REQ_STATE, sizeof(struct request), 0);
+
+	round_trip(c, &iov, sizeof *s);
+	memcpy(s, in, sizeof *s);
+}
+
+static int by_value(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static uint64_t own_cpu_ns(void)
+{
+	struct rusage r;
+
+	getrusage(RUSAGE_SELF, &r);
+	return timeval_ns(r.ru_utime) + timeval_ns(r.ru_stime);
+}
+
+void client_rtt(qb_ipcc_connection_t *c, size_t size, unsigned think_us, double seconds, uint64_t count, struct rtt *r)
+{
+	struct timespec think = { .tv_nsec = (long)think_us * 1000 };
+	uint64_t n = 0, start, end, now, busy = 0, cpu = 0;
+	struct state_reply before = { .counted = 0 }, after = before;
+	struct iovec iov;
+
+	if (count == 0) {
+		client_state(c, &before);
+	}
+	iov = request(REQ_ECHO, size, size);
+	end = bench_now_ns() + (uint64_t)(seconds * 1e8);
+	while (count == 0 && think_us == 0 && bench_now_ns() < end) {
+		round_trip(c, &iov, size); /* warms up for a tenth of the time */
+	}
+	cpu = own_cpu_ns();
+	start = now = bench_now_ns();
+	end = start + (uint64_t)(seconds * 1e9);
+	while (count > 0 ? n < count : now < end || n < 3) {
+		uint64_t then = now;
+
+		if (think_us > 0) {
+			nanosleep(&think, NULL);
+			then = bench_now_ns();
+		}
+		round_trip(c, &iov, size);
+		now = bench_now_ns();
+		busy += now - then;
+		samples[n++ % MAX_SAMPLES] = (uint32_t)(now - then);
+	}
+	cpu = own_cpu_ns() - cpu;
+	if (count == 0) {
+		client_state(c, &after);
+	}
+	r->ops = n;
+	r->mean_us = (double)busy / (double)n / 1e3;
+	r->cpu_s_per_million = (double)(cpu + after.usage.cpu_ns - before.usage.cpu_ns) / (double)n / 1e3;
+	n = n < MAX_SAMPLES ? n : MAX_SAMPLES;
+	qsort(samples, n, sizeof *samples, by_value);
+	r->p50_us = samples[n / 2] / 1e3;
+	r->p99_us = samples[n * 99 / 100] / 1e3;
+}
+
+double client_oneway(qb_ipcc_connection_t *c, size_t size, double seconds, uint64_t count)
+{
+	struct state_reply s;
+	struct iovec iov;
+	uint64_t n = 0, start, end;
+
+	client_state(c, &s);
+	iov = request(REQ_COUNT, size, 0);
+	start = bench_now_ns();
+	end = start + (uint64_t)(seconds * 1e9);
+	while (count > 0 ? n < count : bench_now_ns() < end) {
+		for (int i = 0; i < 16 && (count == 0 || n < count); i++, n++) {
+			send_retrying(c, &iov);
+		}
+	}
+	/* Order is kept, so the answer says that the server has handled every one of them. */
+	iov = request(REQ_STATE, sizeof(struct request), 0);
+	send_retrying(c, &iov);
+	if (qb_ipcc_recv(c, &s, sizeof s, -1) != sizeof s || s.counted != n) {
+		die("requests were lost", EBADMSG);
+	}
+	return (double)n * 1e9 / (double)(bench_now_ns() - start);
+}
+
+double client_events(qb_ipcc_connection_t *c, size_t size, double seconds, uint64_t count)
+{
+	struct iovec iov = request(REQ_EVENTS_START, sizeof(struct request), size);
+	struct qb_ipc_response_header *event = (struct qb_ipc_response_header *)in;
+	uint64_t n = 0, start, end;
+	bool stopped = count > 0;
+
+	((struct request *)out)->count = (uint32_t)count;
+	start = bench_now_ns();
+	end = start + (uint64_t)(seconds * 1e9);
+	send_retrying(c, &iov);
+	do {
+		ssize_t rc = qb_ipcc_event_recv(c, in, sizeof in, 10000);
+
+		if (rc != (ssize_t)size) {
+			die("qb_ipcc_event_recv", rc);
+		}
+		n++;
+		if (!stopped && n % 16 == 0 && bench_now_ns() >= end) {
+			iov = request(REQ_EVENTS_STOP, sizeof(struct request), 0);
+			send_retrying(c, &iov);
+			stopped = true;
+		}
+	} while (event->id != EVENT_LAST);
+	if (count > 0 && n != count) {
+		die("events were lost", EBADMSG);
+	}
+	return (double)n * 1e9 / (double)(bench_now_ns() - start);
+}
+
+double client_connects(const char *name, double seconds, uint64_t count)
+{
+	uint64_t n = 0, start = bench_now_ns(), now = start, end = start + (uint64_t)(seconds * 1e9);
+
+	while (count > 0 ? n < count : now < end) {
+		qb_ipcc_disconnect(client_connect(name, 12400));
+		n++;
+		now = bench_now_ns();
+	}
+	return (double)n * 1e9 / (double)(now - start);
+}
+
+/* Private memory of both processes, plus shared memory once: what is mapped, or what lies in files, whichever is more. */
+static double total_kib(qb_ipcc_connection_t *c)
+{
+	struct state_reply server;
+	struct usage own;
+	uint64_t mapped, stored;
+
+	client_state(c, &server);
+	usage_read(&own);
+	mapped = own.pss_shmem_kib + server.usage.pss_shmem_kib;
+	stored = shm_files_kib((pid_t)server.pid) + own.memfd_kib;
+	return (double)(own.pss_kib + server.usage.pss_kib) - (double)mapped + (double)(mapped > stored ? mapped : stored);
+}
+
+double client_idle_kib(const char *name, unsigned connections)
+{
+	qb_ipcc_connection_t *c = client_connect(name, MAX_MSG), **idle = calloc(connections, sizeof *idle);
+	double before, after;
+
+	if (idle == NULL) {
+		die("calloc", ENOMEM);
+	}
+	(void)total_kib(c); /* touches what stdio and the loop need once */
+	before = total_kib(c);
+	for (unsigned i = 0; i < connections; i++) {
+		idle[i] = client_connect(name, 12400);
+	}
+	after = total_kib(c);
+	for (unsigned i = 0; i < connections; i++) {
+		qb_ipcc_disconnect(idle[i]);
+	}
+	qb_ipcc_disconnect(c);
+	free(idle);
+	return (after - before) / connections;
+}

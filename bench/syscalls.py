@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""System calls per IPC operation: `strace -f -c` around n and 2 n operations; the difference has no start-up in it."""
+
+import fnmatch
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+# name, operation, message size, share of the count (connecting is slow under strace)
+OPERATIONS = [("rtt-64", "rtt", 64, 1.0), ("oneway-64", "oneway", 64, 1.0), ("events-64", "events", 64, 1.0), ("connect", "connect", 64, 0.1)]
+
+
+def total(summary):
+    """The last line of a summary written with `-U name,calls`: `total N`."""
+    for line in reversed(summary.read_text().splitlines()):
+        words = line.split()
+        if words and words[0] == "total":
+            return int(words[-1])
+    raise ValueError(f"no total in {summary}")
+
+
+def count(column, program, transport, op, size, n, directory):
+    """Calls of the client and of the server for n operations, start-up included."""
+    name = f"qb-bench-{os.getpid()}"
+    client_sum, server_sum = directory / "client", directory / "server"
+
+    def traced(summary, library, *rest):
+        env = [f"-ELD_LIBRARY_PATH={library}", *(f"-E{k}={v}" for k, v in column.env.items())]
+        return ["strace", "-f", "-c", "-U", "name,calls", "-o", str(summary), *env, str(program), *rest, f"--name={name}"]
+
+    with subprocess.Popen(traced(server_sum, column.server, "server", f"--type={transport}"),
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True) as server:
+        try:
+            if server.stdout.readline() != b"ready\n":
+                raise RuntimeError("the server did not start")
+            subprocess.run(traced(client_sum, column.client, "client", f"--op={op}", f"--size={size}", f"--count={n}"),
+                           stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=120, check=True)
+        finally:
+            server.stdin.close()  # ends the server
+            try:
+                server.wait(30)
+            except subprocess.TimeoutExpired:
+                os.killpg(server.pid, signal.SIGKILL)  # strace and the server
+                raise
+    return total(client_sum), total(server_sum)
+
+
+def measure(results, columns, program, only, operations):
+    if shutil.which("strace") is None:
+        print("bench: no system calls counted: strace is missing (apt-get install strace)", file=sys.stderr)
+        return
+    for transport in ("shm", "socket"):
+        group = f"ipc-{transport}-syscalls"
+        for name, op, size, share in OPERATIONS:
+            sides = [s for s in ("client", "server") if fnmatch.fnmatchcase(f"{group}/{name}/{s}", only)]
+            n = max(5, int(operations * share))
+            for column in columns if sides else []:
+                try:
+                    with tempfile.TemporaryDirectory() as d:
+                        once, twice = (count(column, program, transport, op, size, k, Path(d)) for k in (n, 2 * n))
+                except (RuntimeError, ValueError, OSError, subprocess.SubprocessError) as e:
+                    results.failures.append(f"{column.name}: {group}/{name}: {e}")
+                    continue
+                for i, side in enumerate(("client", "server")):
+                    if side in sides:
+                        results.add(column.name, 0, group, f"{name}/{side}", "calls", max(0, (twice[i] - once[i]) / n), "lower")

@@ -1,0 +1,521 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The server's half of ipckit.h. */
+#ifndef IPCKIT_SERVER_H
+#define IPCKIT_SERVER_H
+
+#include "check.h"
+#include "ipckit_shared.h"
+#include "miniloop.h"
+
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <dirent.h>
+
+static struct {
+	struct kit *k;
+	qb_ipcs_service_t *s;
+	qb_ipcs_connection_t *kept;
+	int back_off;
+	int rate_turns;
+	int leave;
+	struct kit_request held;
+	qb_ipcs_connection_t *holder;
+	struct {
+		qb_ipcs_connection_t *c;
+		long left, seq;
+		size_t size;
+	} stream[64];
+} ks;
+
+static inline int kit_count_fds(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	int n = -3; /* ., .. and the directory itself */
+
+	while (d != NULL && readdir(d) != NULL) {
+		n++;
+	}
+	if (d != NULL) {
+		closedir(d);
+	}
+	return n;
+}
+
+static inline void kit_trace(const char *word)
+{
+	struct kit *k = ks.k;
+	unsigned len = k->trace_len;
+	size_t n = strlen(word);
+
+	if (len + n + 2 < sizeof k->trace) {
+		if (len > 0) {
+			k->trace[len++] = ' ';
+		}
+		memcpy(k->trace + len, word, n + 1);
+		k->trace_len = (unsigned)(len + n);
+	}
+}
+
+static inline void ks_trace_poll(const char *line)
+{
+	char word[90];
+
+	snprintf(word, sizeof word, "[%s]", line);
+	kit_trace(word);
+}
+
+static inline ssize_t ks_reply(qb_ipcs_connection_t *c, int id, int64_t value)
+{
+	struct kit_reply r;
+
+	memset(&r, 0, sizeof r);
+	r.hdr.id = id;
+	r.hdr.size = sizeof r;
+	r.value = value;
+	return qb_ipcs_response_send(c, &r, sizeof r);
+}
+
+static inline ssize_t ks_event(qb_ipcs_connection_t *c, long seq, size_t size)
+{
+	static union {
+		struct kit_event e;
+		char bytes[4 << 20];
+	} u;
+
+	kit_fill(&u, size, (unsigned)seq);
+	u.e.hdr.id = KIT_EVENT_ID;
+	u.e.hdr.size = (int32_t)size;
+	if (size >= sizeof u.e) {
+		u.e.seq = seq;
+	}
+	return qb_ipcs_event_send(c, &u, size);
+}
+
+/* What a callback was told to do, in the order least likely to leave nothing to test. */
+static inline void ks_act(qb_ipcs_connection_t *c, enum kit_where where)
+{
+	const struct kit_options *o = &ks.k->opt;
+
+	if (o->ref_in == (int)where) {
+		qb_ipcs_connection_ref(c);
+		qb_ipcs_connection_ref(c);
+		qb_ipcs_connection_unref(c);
+		qb_ipcs_connection_unref(c);
+		qb_ipcs_ref(ks.s);
+		qb_ipcs_unref(ks.s);
+	}
+	if (o->respond_in == (int)where) {
+		ks.k->probe[0] = ks_reply(c, 99, where);
+	}
+	if (o->event_in == (int)where) {
+		ks.k->probe[1] = ks_event(c, 0, sizeof(struct kit_event));
+	}
+	if (o->disconnect_in == (int)where) {
+		kit_trace("<disconnect");
+		qb_ipcs_disconnect(c);
+		kit_trace("disconnect>");
+	}
+	if (o->destroy_in == (int)where && ks.s != NULL) {
+		kit_trace("<destroy");
+		qb_ipcs_destroy(ks.s);
+		ks.s = NULL;
+		kit_trace("destroy>");
+	}
+}
+
+static int32_t ks_accept(qb_ipcs_connection_t *c, uid_t uid, gid_t gid)
+{
+	struct kit *k = ks.k;
+
+	k->accepted++;
+	k->seen_uid = uid;
+	k->seen_gid = gid;
+	kit_trace("accept");
+	if (k->opt.auth_set) {
+		qb_ipcs_connection_auth_set(c, k->opt.uid, k->opt.gid, k->opt.mode);
+	}
+	ks_act(c, KIT_IN_ACCEPT);
+	return k->opt.accept_result;
+}
+
+static void ks_created(qb_ipcs_connection_t *c)
+{
+	ks.k->created++;
+	kit_trace("created");
+	for (int i = 0; i < ks.k->opt.events_in_created; i++) {
+		ks.k->last_send = ks_event(c, i, sizeof(struct kit_event));
+	}
+	ks_act(c, KIT_IN_CREATED);
+}
+
+static int32_t ks_closed(qb_ipcs_connection_t *c)
+{
+	ks.k->closed++;
+	kit_trace("closed");
+	ks_act(c, KIT_IN_CLOSED);
+	for (unsigned i = 0; i < 64; i++) {
+		if (ks.stream[i].c == c) {
+			ks.stream[i].c = NULL;
+		}
+	}
+	return ks.k->opt.closed_again-- > 0 ? 1 : 0;
+}
+
+static void ks_destroyed(qb_ipcs_connection_t *c)
+{
+	ks.k->destroyed++;
+	kit_trace("destroyed");
+	ks_act(c, KIT_IN_DESTROYED);
+	ks.leave |= ks.k->opt.leave_on_destroyed;
+}
+
+/* Sends what the streams still owe, as far as there is room. */
+static inline void ks_pump(void)
+{
+	for (unsigned i = 0; i < 64; i++) {
+		while (ks.stream[i].c != NULL && ks.stream[i].left > 0) {
+			ssize_t n = ks_event(ks.stream[i].c, ks.stream[i].seq, ks.stream[i].size);
+
+			if (n != (ssize_t)ks.stream[i].size) {
+				ks.k->last_send = n;
+				if (n != -EAGAIN) {
+					ks.stream[i].left = 0;
+				}
+				break;
+			}
+			ks.k->events_sent++;
+			ks.stream[i].seq++;
+			ks.stream[i].left--;
+		}
+		if (ks.stream[i].left == 0) {
+			ks.stream[i].c = NULL;
+		}
+	}
+}
+
+static inline int ks_owes_events(void)
+{
+	for (unsigned i = 0; i < 64; i++) {
+		if (ks.stream[i].c != NULL) {
+			return 1;
+		}
+	}
+	return 0;
+}
+
+/* The same bytes in five pieces, the first of which cuts the header in two. */
+static inline int ks_pieces(struct iovec *iov, char *msg, size_t size)
+{
+	size_t cut[6] = {0, 12, 24, 24 + (size - 24) / 3, 24 + (size - 24) / 3, size};
+
+	for (int i = 0; i < 5; i++) {
+		iov[i] = (struct iovec){msg + cut[i], cut[i + 1] - cut[i]};
+	}
+	return 5;
+}
+
+static inline int64_t ks_sized(qb_ipcs_connection_t *c, int event, size_t size, int pieces)
+{
+	struct qb_ipc_response_header *m = calloc(1, size + sizeof *m);
+	struct iovec iov[5];
+	int64_t n;
+
+	kit_fill(m, size, (unsigned)size);
+	m->id = event ? KIT_EVENT_ID : KIT_RESPONSE;
+	m->size = (int32_t)size;
+	if (pieces) {
+		int count = ks_pieces(iov, (char *)m, size);
+
+		n = event ? qb_ipcs_event_sendv(c, iov, (size_t)count)
+			  : qb_ipcs_response_sendv(c, iov, (size_t)count);
+	} else {
+		n = event ? qb_ipcs_event_send(c, m, size) : qb_ipcs_response_send(c, m, size);
+	}
+	free(m);
+	return n;
+}
+
+static inline int64_t ks_iterate(void)
+{
+	qb_ipcs_connection_t *c = qb_ipcs_connection_first_get(ks.s), *next;
+	int n = 0;
+
+	while (c != NULL) {
+		n++;
+		next = qb_ipcs_connection_next_get(ks.s, c);
+		qb_ipcs_connection_unref(c);
+		c = next;
+	}
+	return n;
+}
+
+static inline void ks_stats(qb_ipcs_connection_t *c, int clear)
+{
+	struct qb_ipcs_connection_stats_2 *two = qb_ipcs_connection_stats_get_2(c, 0);
+	struct kit *k = ks.k;
+
+	if (two != NULL) {
+		k->cstats2 = *two;
+		free(two);
+	}
+	k->probe[2] = qb_ipcs_connection_stats_get(c, &k->cstats, clear);
+	k->probe[3] = qb_ipcs_stats_get(ks.s, &k->sstats, clear);
+}
+
+static void ks_answer_held(void *data)
+{
+	(void)data;
+	ks.k->last_send = ks_reply(ks.holder, KIT_HOLD, 0);
+	qb_ipcs_connection_unref(ks.holder);
+}
+
+static inline void ks_echo(qb_ipcs_connection_t *c, const void *data, size_t size)
+{
+	size_t back = size < sizeof(struct qb_ipc_response_header) ? sizeof(struct qb_ipc_response_header) : size;
+	struct qb_ipc_response_header *p = calloc(1, back);
+
+	memcpy(p, data, size);
+	memset(p, 0, sizeof *p);
+	p->id = KIT_ECHO;
+	p->size = (int32_t)back;
+	ks.k->last_send = qb_ipcs_response_send(c, p, back);
+	free(p);
+}
+
+static inline int32_t ks_command(qb_ipcs_connection_t *c, const struct kit_request *r, size_t size)
+{
+	struct kit *k = ks.k;
+	int32_t a = 0, b = 0;
+
+	if (size >= sizeof *r) {
+		a = r->arg[0];
+		b = r->arg[1];
+	}
+	switch (r->hdr.id) {
+	case KIT_ECHO:
+		ks_echo(c, r, size);
+		return 0;
+	case KIT_SILENT:
+		k->silent++;
+		k->bad_silent += !kit_filled(r, size, (unsigned)size);
+		return 0;
+	case KIT_SLEEP:
+		usleep((useconds_t)a * 1000);
+		break;
+	case KIT_EVENTS:
+		ks_reply(c, r->hdr.id, 0);
+		for (unsigned i = 0; i < 64; i++) {
+			if (ks.stream[i].c == NULL) {
+				ks.stream[i].c = c;
+				ks.stream[i].left = a;
+				ks.stream[i].seq = 0;
+				ks.stream[i].size = (size_t)b;
+				break;
+			}
+		}
+		ks_pump();
+		return 0;
+	case KIT_EVENTS_NOW: {
+		int64_t n = 0;
+
+		while (n < a && (k->last_send = ks_event(c, n, (size_t)b)) == b) {
+			n++;
+		}
+		ks_reply(c, r->hdr.id, n);
+		return 0;
+	}
+	case KIT_DISCONNECT:
+		kit_trace("<disconnect");
+		qb_ipcs_disconnect(c);
+		kit_trace("disconnect>");
+		return a;
+	case KIT_DESTROY:
+		kit_trace("<destroy");
+		qb_ipcs_destroy(ks.s);
+		ks.s = NULL;
+		kit_trace("destroy>");
+		return 0;
+	case KIT_EXIT:
+		ks.leave = 1;
+		return 0;
+	case KIT_ABRUPT:
+		_exit(0);
+	case KIT_DIE:
+		kill(getpid(), SIGKILL);
+		return 0;
+	case KIT_RATE:
+	case KIT_RATE_FOR:
+		qb_ipcs_request_rate_limit(ks.s, (enum qb_ipcs_rate_limit)a);
+		ks.rate_turns = r->hdr.id == KIT_RATE_FOR ? b : 0;
+		break;
+	case KIT_BACK_OFF:
+		if (ks.back_off == 0) {
+			ks.back_off = a + 1;
+		}
+		if (--ks.back_off > 0) {
+			return -ENOBUFS;
+		}
+		break;
+	case KIT_STATS:
+		ks_stats(c, a);
+		break;
+	case KIT_RESPONSE:
+		k->last_send = ks_sized(c, 0, (size_t)a, b);
+		return 0;
+	case KIT_EVENT:
+		k->last_send = ks_sized(c, 1, (size_t)a, b);
+		break;
+	case KIT_SEND_NULL:
+		k->probe[0] = qb_ipcs_response_send(NULL, r, size);
+		k->probe[1] = qb_ipcs_event_send(NULL, r, size);
+		k->probe[2] = qb_ipcs_response_sendv(NULL, NULL, 0);
+		k->probe[3] = qb_ipcs_event_sendv(NULL, NULL, 0);
+		break;
+	case KIT_KEEP:
+		ks.kept = c;
+		qb_ipcs_connection_ref(c);
+		break;
+	case KIT_USE_KEPT:
+		k->probe[0] = ks_reply(ks.kept, 1, 1);
+		k->probe[1] = ks_event(ks.kept, 0, sizeof(struct kit_event));
+		k->probe[2] = ks_sized(ks.kept, 0, 100, 1);
+		k->probe[3] = ks_sized(ks.kept, 1, 100, 1);
+		qb_ipcs_connection_unref(ks.kept);
+		ks.kept = NULL;
+		break;
+	case KIT_ITERATE:
+		ks_reply(c, r->hdr.id, ks_iterate());
+		return 0;
+	case KIT_HOLD:
+		ks.holder = c;
+		qb_ipcs_connection_ref(c);
+		ml_job_add(QB_LOOP_LOW, NULL, ks_answer_held);
+		ml.job_adds--;
+		return 0;
+	default:
+		printf("  server: unknown command %d\n", r->hdr.id);
+		check_bad++;
+	}
+	ks_reply(c, r->hdr.id, 0);
+	return 0;
+}
+
+static int32_t ks_msg(qb_ipcs_connection_t *c, void *data, size_t size)
+{
+	const struct kit_request *r = data;
+	int32_t result;
+
+	ks.k->messages++;
+	if (ks.k->opt.trace_messages) {
+		kit_trace("msg");
+	}
+	if (size < sizeof r->hdr || (size_t)r->hdr.size != size) {
+		printf("  server: message of %zu bytes says %d\n", size, size < 16 ? -1 : r->hdr.size);
+		check_bad++;
+		return 0;
+	}
+	result = ks_command(c, r, size);
+	ks_act(c, KIT_IN_MSG);
+	return result;
+}
+
+static int32_t ks_control(int32_t fd, int32_t revents, void *data)
+{
+	char byte;
+
+	(void)revents;
+	(void)data;
+	if (read(fd, &byte, 1) <= 0 || byte == 'q') {
+		ks.leave = 1;
+	}
+	return 0;
+}
+
+static inline void ks_publish(void)
+{
+	struct kit *k = ks.k;
+
+	k->misuse = ml.misuse;
+	k->registered = ml_registered() - 1;
+	k->adds = ml.adds;
+	k->mods = ml.mods;
+	k->dels = ml.dels;
+	k->job_adds = ml.job_adds;
+	k->dropped = ml.dropped;
+	k->turns++;
+}
+
+static inline void ks_setup(struct kit *k, int control)
+{
+	const struct kit_options *o = &k->opt;
+	struct qb_ipcs_service_handlers h = {ks_accept, ks_created, ks_msg, ks_closed, ks_destroyed};
+	struct qb_ipcs_poll_handlers poll_handlers = ml_handlers;
+
+	h.connection_accept = o->no_accept ? NULL : h.connection_accept;
+	h.connection_created = o->no_created ? NULL : h.connection_created;
+	h.connection_closed = o->no_closed ? NULL : h.connection_closed;
+	h.connection_destroyed = o->no_destroyed ? NULL : h.connection_destroyed;
+	poll_handlers.job_add = o->no_job_add ? NULL : poll_handlers.job_add;
+	ml.log = o->trace_poll ? ks_trace_poll : NULL;
+	ml.fail_add = o->fail_add;
+	if (o->setuid && (setgid((gid_t)o->setuid) != 0 || setuid((uid_t)o->setuid) != 0)) {
+		_exit(3);
+	}
+	ks.s = qb_ipcs_create(k->name, o->service_id, k->type, &h);
+	if (ks.s == NULL) {
+		k->run_result = -errno;
+		return;
+	}
+	qb_ipcs_poll_handlers_set(ks.s, &poll_handlers);
+	if (o->enforce) {
+		qb_ipcs_enforce_buffer_size(ks.s, o->enforce);
+	}
+	if (o->rate) {
+		qb_ipcs_request_rate_limit(ks.s, (enum qb_ipcs_rate_limit)(o->rate - 1));
+	}
+	k->run_result = qb_ipcs_run(ks.s);
+	if (k->run_result != 0) {
+		ks.s = NULL;
+	}
+	ml.log = NULL;
+	ml_dispatch_add(QB_LOOP_HIGH, control, POLLIN, NULL, ks_control);
+	ml.adds--;
+	ml.log = o->trace_poll ? ks_trace_poll : NULL;
+	if (o->nofile) {
+		struct rlimit limit = {(rlim_t)o->nofile, (rlim_t)o->nofile};
+
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+static inline _Noreturn void kit_serve(struct kit *k, int control)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	alarm(300);
+	check_bad = 0;
+	memset(&ml, 0, sizeof ml);
+	memset(&ks, 0, sizeof ks);
+	ks.k = k;
+	ks_setup(k, control);
+	ks_publish();
+	k->started = 1;
+	while (!ks.leave) {
+		ml_turn(ks_owes_events() || ks.rate_turns ? 1 : 1000);
+		if (ks.rate_turns > 0 && --ks.rate_turns == 0) {
+			qb_ipcs_request_rate_limit(ks.s, QB_IPCS_RATE_FAST);
+		}
+		ks_pump();
+		ks_publish();
+	}
+	if (ks.s != NULL) {
+		qb_ipcs_destroy(ks.s);
+	}
+	for (int i = 0; i < 20 && ml.jobs > 0; i++) {
+		ml_turn(0);
+	}
+	ks_publish();
+	fflush(stdout);
+	_exit(check_bad == 0 ? 0 : 1);
+}
+
+#endif

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef QB_IPCC_H_DEFINED
+#define QB_IPCC_H_DEFINED
+
+#include <sys/types.h> /* pid_t, uid_t, gid_t, size_t, ssize_t */
+#include <sys/uio.h>   /* struct iovec */
+
+#include <qb/qbipc_common.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/**
+ * @file qbipcc.h
+ * Clients: connections to a service of the same host (see qbipcs.h).
+ *
+ * A connection has three channels: requests to the service, responses to them,
+ * and events that the service sends by itself.
+ *
+ * @code
+ * struct qb_ipc_request_header request = { 1, sizeof(request) };
+ * struct iovec iov = { &request, sizeof(request) };
+ * char response[8192];
+ *
+ * qb_ipcc_connection_t *c = qb_ipcc_connect("my-service", sizeof(response));
+ * if (c == NULL) {
+ *         perror("connect");
+ *         return;
+ * }
+ * if (qb_ipcc_sendv_recv(c, &iov, 1, response, sizeof(response), 1000) < 0) {
+ *         ...
+ * }
+ * qb_ipcc_disconnect(c);
+ * @endcode
+ *
+ * A program with an event loop waits on the descriptor of qb_ipcc_fd_get() and
+ * calls qb_ipcc_event_recv() when it is readable.
+ */
+
+/** A connection to a service; made by qb_ipcc_connect() or its async form. */
+typedef struct qb_ipcc_connection qb_ipcc_connection_t;
+
+/**
+ * Connects to a service and waits until it has let us in (30 s at most; the
+ * environment variable LIBQB_CONNECT_TIMEOUT_MS changes that).
+ *
+ * @param name         name of the service
+ * @param max_msg_size largest message in bytes that this client wants to send
+ *                     or receive; at least 12328 is agreed
+ * @return connection, to be closed with qb_ipcc_disconnect(); NULL with errno
+ *         set otherwise: ECONNREFUSED when nobody listens, ETIMEDOUT when the
+ *         service does not answer, EINVAL for a name that is too long, or the
+ *         error with which the service refused
+ */
+qb_ipcc_connection_t *qb_ipcc_connect(const char *name, size_t max_msg_size);
+
+/**
+ * Begins to connect to a service without waiting for its answer.
+ *
+ * @param name         name of the service
+ * @param max_msg_size as for qb_ipcc_connect()
+ * @param connect_fd   set to the descriptor to poll for POLLIN; then call
+ *                     qb_ipcc_connect_continue()
+ * @return unfinished connection, or NULL with errno set
+ */
+qb_ipcc_connection_t *qb_ipcc_connect_async(const char *name,
+                                            size_t max_msg_size,
+                                            int *connect_fd);
+
+/**
+ * Finishes what qb_ipcc_connect_async() began, once its descriptor is readable.
+ *
+ * @param c connection from qb_ipcc_connect_async(); freed on failure
+ * @return 0, or the negative errno as for qb_ipcc_connect()
+ */
+int qb_ipcc_connect_continue(qb_ipcc_connection_t *c);
+
+/**
+ * Closes a connection and frees it.
+ *
+ * @param c connection; NULL is fine
+ */
+void qb_ipcc_disconnect(qb_ipcc_connection_t *c);
+
+/**
+ * The descriptor that is readable (POLLIN) as long as an event is queued, for
+ * the application's own poll loop.
+ *
+ * @param c  connection
+ * @param fd set to the descriptor, which stays the connection's
+ * @return 0, or -EINVAL
+ */
+int32_t qb_ipcc_fd_get(qb_ipcc_connection_t *c, int32_t *fd);
+
+/**
+ * The server's process, user and group, as the kernel attached them to its
+ * answer.
+ *
+ * @param c   connection
+ * @param pid set when not NULL; 0 for a process that is not visible here
+ * @param uid set when not NULL
+ * @param gid set when not NULL
+ * @return 0, or -EINVAL
+ */
+int32_t qb_ipcc_auth_get(qb_ipcc_connection_t *c, pid_t *pid, uid_t *uid,
+                         gid_t *gid);
+
+/**
+ * Up to which flow-control state of the server sends are refused with -EAGAIN.
+ *
+ * @param c   connection
+ * @param max 0: never refuse; 1 (the default): refuse in state 1; 2: refuse in
+ *            states 1 and 2
+ * @return 0, or -EINVAL
+ */
+int32_t qb_ipcc_fc_enable_max_set(qb_ipcc_connection_t *c, uint32_t max);
+
+/**
+ * Queues one request for the server; never waits for room.
+ *
+ * @param c       connection
+ * @param msg_ptr request, starting with a struct qb_ipc_request_header
+ * @param msg_len whole length of the request in bytes
+ * @return bytes sent, or -EINVAL, -EMSGSIZE, -EAGAIN (queue full or flow
+ *         control), -ENOTCONN
+ */
+ssize_t qb_ipcc_send(qb_ipcc_connection_t *c, const void *msg_ptr,
+                     size_t msg_len);
+
+/**
+ * Queues one request that is gathered from several buffers, as qb_ipcc_send().
+ *
+ * @param c       connection
+ * @param iov     buffers; the first begins with a struct qb_ipc_request_header
+ * @param iov_len number of buffers
+ * @return bytes sent, or a negative errno as for qb_ipcc_send()
+ */
+ssize_t qb_ipcc_sendv(qb_ipcc_connection_t *c, const struct iovec *iov,
+                      size_t iov_len);
+
+/**
+ * Waits for the next response and copies it.
+ *
+ * @param c          connection
+ * @param msg_ptr    buffer for the response
+ * @param msg_len    size of the buffer in bytes
+ * @param ms_timeout milliseconds to wait; negative waits for ever, 0 not at all
+ * @return size of the response; -ETIMEDOUT or -EAGAIN when none came in time,
+ *         -ENOBUFS when it does not fit (it stays queued), -ENOTCONN when the
+ *         server is gone, -EINVAL
+ */
+ssize_t qb_ipcc_recv(qb_ipcc_connection_t *c, void *msg_ptr, size_t msg_len,
+                     int32_t ms_timeout);
+
+/**
+ * Sends a request and waits for a response: qb_ipcc_sendv() and qb_ipcc_recv()
+ * in one call.
+ *
+ * @param c          connection
+ * @param iov        buffers of the request
+ * @param iov_len    number of buffers
+ * @param msg_ptr    buffer for the response
+ * @param msg_len    size of the buffer in bytes
+ * @param ms_timeout milliseconds to wait for the response; negative waits for
+ *                   ever
+ * @return size of the response, or a negative errno of either call
+ */
+ssize_t qb_ipcc_sendv_recv(qb_ipcc_connection_t *c, const struct iovec *iov,
+                           uint32_t iov_len, void *msg_ptr, size_t msg_len,
+                           int32_t ms_timeout);
+
+/**
+ * Waits for the next event and copies it.
+ *
+ * @param c          connection
+ * @param msg_ptr    buffer for the event
+ * @param msg_len    size of the buffer in bytes
+ * @param ms_timeout milliseconds to wait; negative waits for ever, 0 not at all
+ * @return size of the event; -EAGAIN when none came in time, -ENOBUFS when it
+ *         does not fit (it stays queued), -ENOTCONN when the server is gone,
+ *         -EINVAL
+ */
+ssize_t qb_ipcc_event_recv(qb_ipcc_connection_t *c, void *msg_ptr,
+                           size_t msg_len, int32_t ms_timeout);
+
+/**
+ * Associates a pointer of the application's with a connection.
+ *
+ * @param c       connection
+ * @param context any pointer
+ */
+void qb_ipcc_context_set(qb_ipcc_connection_t *c, void *context);
+
+/**
+ * The pointer that qb_ipcc_context_set() stored.
+ *
+ * @param c connection
+ * @return the pointer, NULL if none was set
+ */
+void *qb_ipcc_context_get(qb_ipcc_connection_t *c);
+
+/**
+ * Whether the server still holds its end.
+ *
+ * @param c connection
+ * @return QB_TRUE or QB_FALSE
+ */
+int32_t qb_ipcc_is_connected(qb_ipcc_connection_t *c);
+
+/**
+ * The largest message in bytes that was agreed with the server.
+ *
+ * @param c connection
+ * @return bytes, or -EINVAL
+ */
+int32_t qb_ipcc_get_buffer_size(qb_ipcc_connection_t *c);
+
+/**
+ * Finds out how large a message the socket transport can carry on this system.
+ *
+ * @param max_msg_size wanted size in bytes
+ * @return the largest size not above it that a datagram really has, or -1
+ */
+int32_t qb_ipcc_verify_dgram_max_msg_size(size_t max_msg_size);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* QB_IPCC_H_DEFINED */

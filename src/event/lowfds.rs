@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//! Tells the application when the loop's registrations come close to the limit on open descriptors, and when that is over.
+
+use super::core::Loop;
+use super::state::State;
+use crate::sys::rlimit;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Gets (not enough, registrations still available).
+pub type LowFdsFn = Arc<dyn Fn(bool, u32) + Send + Sync>;
+
+/// Descriptors that are left to the rest of the program.
+const RESERVE: u64 = 50;
+/// Not enough when this many or fewer are available ...
+const LOW: u32 = 1;
+/// ... and enough again when more than this many are.
+const ENOUGH: u32 = 2;
+
+/// The limit less the reserve, read once per process; 0 is read again.
+static USABLE: AtomicU64 = AtomicU64::new(0);
+
+#[derive(Default)]
+pub(super) struct LowFds {
+    callback: Option<LowFdsFn>,
+    low: bool,
+}
+
+fn usable() -> u64 {
+    match USABLE.load(Ordering::Relaxed) {
+        0 => match rlimit::open_files() {
+            Ok(limit) => {
+                let usable = limit.saturating_sub(RESERVE).min(i32::MAX as u64);
+                USABLE.store(usable, Ordering::Relaxed);
+                usable
+            }
+            Err(_) => i32::MAX as u64, // without a known limit there is nothing to warn about
+        },
+        known => known,
+    }
+}
+
+impl State {
+    /// The callback and its arguments, if the state has just changed.
+    pub(super) fn low_fds_change(&mut self) -> Option<(LowFdsFn, bool, u32)> {
+        let callback = self.low_fds.callback.as_ref()?;
+        let available = u32::try_from(usable().saturating_sub(self.registrations())).unwrap_or(u32::MAX);
+        let low = if self.low_fds.low { available <= ENOUGH } else { available <= LOW };
+        if low == self.low_fds.low {
+            return None;
+        }
+        self.low_fds.low = low;
+        Some((Arc::clone(callback), low, available))
+    }
+
+    /// Live descriptors; the one for waking up counts as well.
+    fn registrations(&self) -> u64 {
+        self.polls.len() as u64 + 1
+    }
+
+    pub(super) fn low_fds_clear(&mut self) -> Option<LowFdsFn> {
+        self.low_fds.callback.take()
+    }
+}
+
+impl Loop {
+    /// Sets or clears the callback. It is called from the running loop, before it waits, once per change.
+    pub fn low_fds_event_set(&self, callback: Option<LowFdsFn>) {
+        let mut state = self.lock();
+        let old = std::mem::replace(&mut state.low_fds.callback, callback);
+        drop(state);
+        drop(old);
+    }
+}

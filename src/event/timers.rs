@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//! Timers: slots named by handles, and a heap of those not yet due.
+
+use super::Priority;
+use super::core::Loop;
+use super::heap::{Entry, Heap};
+use super::state::{Item, State};
+use crate::error::{Error, Result};
+use crate::sys::clock::monotonic_ns;
+
+/// What a timer does when it expires.
+pub type TimerFn = Box<dyn FnOnce() + Send>;
+
+/// Names one timer of one loop: the slot in the low 32 bits, above it a check number that differs for each timer. Never
+/// 0, top bit never set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TimerHandle(u64);
+
+impl TimerHandle {
+    /// A handle from its number, which may be nonsense.
+    #[must_use]
+    pub const fn from_raw(raw: u64) -> Self {
+        Self(raw)
+    }
+
+    /// The number that names it in C.
+    #[must_use]
+    pub const fn raw(self) -> u64 {
+        self.0
+    }
+
+    const fn new(check: u32, slot: u32) -> Self {
+        Self(((check as u64) << 32) | slot as u64)
+    }
+
+    const fn slot(self) -> u32 {
+        self.0 as u32
+    }
+
+    const fn check(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+}
+
+enum Stage {
+    /// In the heap, at this place.
+    Armed(usize),
+    /// On a run list.
+    Expired,
+}
+
+struct Slot {
+    check: u32,
+    due: u64,
+    prio: Priority,
+    stage: Stage,
+    callback: TimerFn,
+}
+
+/// All timers of a loop.
+#[derive(Default)]
+pub(super) struct Timers {
+    slots: Vec<Option<Slot>>,
+    free: Vec<u32>,
+    heap: Heap,
+    seq: u64,
+    last_check: u32,
+}
+
+/// The highest slot number plus one; the sign bit of the lower half of a handle is never set.
+const MAX_SLOTS: usize = 1 << 31;
+
+fn note(slots: &mut [Option<Slot>]) -> impl FnMut(u32, usize) + '_ {
+    |slot, place| {
+        if let Some(Some(slot)) = slots.get_mut(slot as usize) {
+            slot.stage = Stage::Armed(place);
+        }
+    }
+}
+
+impl Timers {
+    /// A free slot and a check that no recent timer had.
+    fn reserve(&mut self) -> Result<TimerHandle> {
+        self.last_check = match self.last_check {
+            0 => (monotonic_ns() as u32 >> 1) | 1, // so that handles of different loops differ
+            last if last >= i32::MAX as u32 => 1,
+            last => last + 1,
+        };
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None if self.slots.len() >= MAX_SLOTS => return Err(Error::NoMemory),
+            None => {
+                self.slots.push(None);
+                (self.slots.len() - 1) as u32
+            }
+        };
+        Ok(TimerHandle::new(self.last_check, slot))
+    }
+
+    fn arm(&mut self, handle: TimerHandle, prio: Priority, due: u64, callback: TimerFn) {
+        let slot = handle.slot();
+        if let Some(place) = self.slots.get_mut(slot as usize) {
+            *place = Some(Slot { check: handle.check(), due, prio, stage: Stage::Expired, callback });
+        }
+        self.seq += 1;
+        self.heap.push(Entry { due, seq: self.seq, slot }, &mut note(&mut self.slots));
+    }
+
+    fn get(&self, handle: TimerHandle) -> Option<&Slot> {
+        let slot = self.slots.get(handle.slot() as usize)?.as_ref()?;
+        (slot.check == handle.check()).then_some(slot)
+    }
+
+    /// Ends the timer; its closure is for the caller to run or drop.
+    pub(super) fn take(&mut self, handle: TimerHandle) -> Option<TimerFn> {
+        self.get(handle)?;
+        let gone = self.slots.get_mut(handle.slot() as usize)?.take()?;
+        if let Stage::Armed(place) = gone.stage {
+            self.heap.remove(place, &mut note(&mut self.slots));
+        }
+        self.free.push(handle.slot());
+        Some(gone.callback)
+    }
+
+    /// When the first armed timer is due.
+    pub(super) fn next_due(&self) -> Option<u64> {
+        self.heap.first().map(|entry| entry.due)
+    }
+
+    /// The armed timer that is due first, if that is before `now`; it counts as expired from here on.
+    fn expire(&mut self, now: u64) -> Option<(Priority, TimerHandle)> {
+        let Entry { slot, .. } = *self.heap.first().filter(|entry| entry.due < now)?;
+        self.heap.remove(0, &mut note(&mut self.slots));
+        let timer = self.slots.get_mut(slot as usize)?.as_mut()?;
+        timer.stage = Stage::Expired;
+        Some((timer.prio, TimerHandle::new(timer.check, slot)))
+    }
+
+    /// Ends all timers; the closures are for the caller to drop.
+    pub(super) fn clear(&mut self) -> Vec<TimerFn> {
+        self.heap.clear();
+        self.free = Vec::new();
+        std::mem::take(&mut self.slots).into_iter().flatten().map(|slot| slot.callback).collect()
+    }
+}
+
+impl State {
+    /// Moves the timers due before `now` to the run lists, earliest first; returns how many.
+    pub(super) fn collect_timers(&mut self, now: u64) -> usize {
+        let mut moved = 0;
+        while let Some((prio, handle)) = self.timers.expire(now) {
+            self.level(prio).run.push_back(Item::Timer(handle));
+            moved += 1;
+        }
+        moved
+    }
+}
+
+impl Loop {
+    /// Calls `callback` once, not before `nanos` nanoseconds from now have passed. The sum with the clock wraps around:
+    /// `u64::MAX` is already due.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] after [`close`](Loop::close), [`Error::NoMemory`] with 2^31 timers.
+    pub fn timer_add(
+        &self,
+        prio: Priority,
+        nanos: u64,
+        callback: impl FnOnce() + Send + 'static,
+    ) -> Result<TimerHandle> {
+        self.timer_add_with(prio, nanos, Box::new(callback), |_| ())
+    }
+
+    /// Like [`timer_add`](Loop::timer_add), and `publish` gets the handle before the timer can expire in another thread.
+    /// It runs under the loop's lock and must not call the loop.
+    ///
+    /// # Errors
+    /// As `timer_add`.
+    pub fn timer_add_with(
+        &self,
+        prio: Priority,
+        nanos: u64,
+        callback: TimerFn,
+        publish: impl FnOnce(TimerHandle),
+    ) -> Result<TimerHandle> {
+        let due = monotonic_ns().wrapping_add(nanos);
+        let mut state = self.lock();
+        if state.closed {
+            drop(state); // before `callback`
+            return Err(Error::Invalid);
+        }
+        let handle = state.timers.reserve()?;
+        publish(handle);
+        let earlier = state.timers.next_due().is_none_or(|first| due < first);
+        state.timers.arm(handle, prio, due, callback);
+        if earlier {
+            self.wake_waiter(&state);
+        }
+        Ok(handle)
+    }
+
+    /// Ends a timer that has not started its callback; the closure is dropped before the return.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a handle of no such timer, `ERANGE` for one whose low half is 2^31 or more.
+    pub fn timer_del(&self, handle: TimerHandle) -> Result<()> {
+        let gone = self.lock().timers.take(handle);
+        match gone {
+            Some(callback) => {
+                drop(callback);
+                Ok(())
+            }
+            None if handle.slot() > i32::MAX as u32 && handle.check() != 0 => Err(Error::Os(libc::ERANGE)),
+            None => Err(Error::Invalid),
+        }
+    }
+
+    /// True until the timer has expired.
+    #[must_use]
+    pub fn timer_is_running(&self, handle: TimerHandle) -> bool {
+        self.timer_expire_time(handle).is_some()
+    }
+
+    /// When the timer expires, on the clock of [`monotonic_ns`]; None once it has.
+    #[must_use]
+    pub fn timer_expire_time(&self, handle: TimerHandle) -> Option<u64> {
+        let state = self.lock();
+        state.timers.get(handle).filter(|slot| matches!(slot.stage, Stage::Armed(_))).map(|slot| slot.due)
+    }
+
+    /// Nanoseconds until the timer expires; 0 when it is due, None once the loop has noticed.
+    #[must_use]
+    pub fn timer_remaining(&self, handle: TimerHandle) -> Option<u64> {
+        self.timer_expire_time(handle).map(|due| due.saturating_sub(monotonic_ns()))
+    }
+}

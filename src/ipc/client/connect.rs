@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//! The handshake, as the client speaks it: in one go, or in two steps with a poll in between.
+
+use super::Client;
+use crate::ipc::rendezvous;
+use crate::sys::fd::{Deadline, poll_one};
+use crate::sys::socket::{self, Credentials};
+use crate::wire::{ConnectRequest, ConnectResponse};
+use crate::{Error, Result, limits};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+/// Longest service name for which every name made from it has room.
+const NAME_MAX: usize = 255 - 20;
+
+/// A connection whose request is sent and whose answer is awaited.
+pub struct Connecting {
+    stream: OwnedFd,
+    deadline: Deadline,
+    raw: Vec<u8>,
+    got: usize,
+    server: Option<Credentials>,
+}
+
+impl Connecting {
+    /// Connects to the service's socket and sends the request. With `patient`, a service whose queue of connections is
+    /// full is waited for; otherwise that is [`Error::Busy`].
+    pub fn start(name: &str, max_msg_size: usize, patient: bool) -> Result<Self> {
+        if name.len() > NAME_MAX {
+            return Err(Error::Invalid);
+        }
+        let asked = u32::try_from(max_msg_size).map_err(|_| Error::Invalid)?;
+        let deadline = Deadline::after(limits::connect_timeout());
+        let address = rendezvous::stream_address(name.as_bytes());
+        let stream = socket::stream()?;
+        while let Err(e) = socket::connect(stream.as_fd(), &address) {
+            if e != Error::Busy || !patient {
+                return Err(e);
+            }
+            if deadline.passed() {
+                return Err(Error::TimedOut);
+            }
+            // The kernel has no event for room in a listener's queue.
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        socket::want_credentials(stream.as_fd(), true)?;
+        let request = ConnectRequest { max_msg_size: asked.max(ConnectResponse::LEN as u32) };
+        // 24 bytes always fit into a fresh socket.
+        if socket::send(stream.as_fd(), &request.encode())? != ConnectRequest::LEN {
+            return Err(Error::Disconnected);
+        }
+        Ok(Self { stream, deadline, raw: vec![0; ConnectResponse::LEN], got: 0, server: None })
+    }
+
+    /// The descriptor that becomes readable when the answer is there.
+    #[must_use]
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+
+    /// The number of [`Connecting::fd`].
+    #[must_use]
+    pub fn raw_fd(&self) -> i32 {
+        self.stream.as_raw_fd()
+    }
+
+    /// Waits for the rest of the answer and opens the channels. The service's own error when it refused.
+    pub fn finish(mut self) -> Result<Client> {
+        self.read_answer()?;
+        // An answer without credentials comes from no server of the protocol.
+        let server = self.server.ok_or(Error::Corrupt)?;
+        socket::want_credentials(self.stream.as_fd(), false)?;
+        let answer = ConnectResponse::decode(&self.raw)?;
+        if answer.error != 0 {
+            return Err(Error::Os(answer.error.saturating_abs()));
+        }
+        Client::open(self.stream, server, &answer)
+    }
+
+    fn read_answer(&mut self) -> Result<()> {
+        while self.got < self.raw.len() {
+            match socket::recv_with_credentials(self.stream.as_fd(), &mut self.raw[self.got..]) {
+                Ok((0, _)) | Err(Error::Os(libc::ECONNRESET)) => return Err(Error::Disconnected),
+                Ok((n, credentials)) => {
+                    self.got += n;
+                    self.server = credentials.or(self.server);
+                }
+                Err(Error::Busy) => {
+                    if self.deadline.passed() {
+                        return Err(Error::TimedOut);
+                    }
+                    poll_one(self.stream.as_fd(), libc::POLLIN, self.deadline.left())?;
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+}

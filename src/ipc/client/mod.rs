@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//! The client's side: connecting, requests, responses, events.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `connect` | the handshake, in one go or in two steps |
+//! | `mod` | the connection: settings, liveness, the end |
+//! | `send` | requests |
+//! | `receive` | responses and events |
+//!
+//! Any number of threads may send while others receive. A server that is stopped holds nobody up beyond the caller's own
+//! time-out; a server that is gone is noticed.
+
+mod connect;
+mod receive;
+mod send;
+
+pub use connect::Connecting;
+
+use super::dgram::{Channel, ClientSockets};
+use super::doorbell::Outstanding;
+use super::shm::ClientRings;
+use crate::rb::{Consumer, Producer};
+use crate::sync::{AtomicBool, AtomicU32, Mutex, Ordering::Relaxed};
+use crate::sys::fd::poll_one;
+use crate::sys::process;
+use crate::sys::socket::{self, Credentials};
+use crate::wire::ConnectResponse;
+use crate::{Error, Result};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+/// A connection to a service.
+pub struct Client {
+    stream: OwnedFd,
+    server: Credentials,
+    max_msg_size: u32,
+    links: Links,
+    connected: AtomicBool,
+    /// Flow control up to this value stops sends.
+    patience: AtomicU32,
+    owner_pid: i32,
+}
+
+/// The channels of either transport.
+enum Links {
+    Shm {
+        rings: ClientRings,
+        requests: Mutex<(Producer, Outstanding)>,
+        responses: Mutex<Consumer>,
+        events: Mutex<Consumer>,
+    },
+    Socket {
+        requests: Channel,
+        responses: Mutex<Inbox>,
+        events_channel: Channel,
+        events: Mutex<Inbox>,
+    },
+}
+
+/// A datagram that was too large for the caller's buffer and waits for a larger one.
+#[derive(Default)]
+struct Inbox {
+    kept: Option<Vec<u8>>,
+}
+
+const GONE: i16 = libc::POLLHUP | libc::POLLERR | libc::POLLNVAL;
+
+impl Client {
+    /// Connects to the service `name` and waits for its answer. `max_msg_size` is the largest message in bytes that this
+    /// client wants to send or receive; at least 12,328 is agreed.
+    ///
+    /// [`Error::Os`] with `ECONNREFUSED` when nobody listens, the service's own error when it refuses,
+    /// [`Error::TimedOut`] when it does not answer.
+    pub fn connect(name: &str, max_msg_size: usize) -> Result<Self> {
+        Connecting::start(name, max_msg_size, true)?.finish()
+    }
+
+    /// Opens what the server's answer names.
+    fn open(stream: OwnedFd, server: Credentials, answer: &ConnectResponse) -> Result<Self> {
+        let links = match answer.transport {
+            super::Transport::SharedMemory => {
+                let rings = ClientRings::open(answer, &server)?;
+                Links::Shm {
+                    requests: Mutex::new((Producer::new(rings.request.clone()), Outstanding::default())),
+                    responses: Mutex::new(Consumer::new(rings.response.clone())),
+                    events: Mutex::new(Consumer::new(rings.event.clone())),
+                    rings,
+                }
+            }
+            super::Transport::Socket => {
+                let sockets = ClientSockets::open(answer, &server)?;
+                Links::Socket {
+                    requests: sockets.requests,
+                    responses: Mutex::default(),
+                    events_channel: sockets.events,
+                    events: Mutex::default(),
+                }
+            }
+        };
+        Ok(Self {
+            stream,
+            server,
+            max_msg_size: answer.max_msg_size,
+            links,
+            connected: AtomicBool::new(true),
+            patience: AtomicU32::new(1),
+            owner_pid: process::pid(),
+        })
+    }
+
+    /// The descriptor that is readable while an event is queued.
+    #[must_use]
+    pub fn event_fd(&self) -> BorrowedFd<'_> {
+        match &self.links {
+            Links::Shm { .. } => self.stream.as_fd(),
+            Links::Socket { events_channel, .. } => events_channel.fd(),
+        }
+    }
+
+    /// The number of [`Client::event_fd`].
+    #[must_use]
+    pub fn event_raw_fd(&self) -> i32 {
+        self.event_fd().as_raw_fd()
+    }
+
+    /// The server's credentials, as the kernel attached them to its answer.
+    #[must_use]
+    pub fn server(&self) -> Credentials {
+        self.server
+    }
+
+    /// The agreed largest message in bytes.
+    #[must_use]
+    pub fn max_msg_size(&self) -> u32 {
+        self.max_msg_size
+    }
+
+    /// Up to which flow-control state of the server sends are refused: 0 never, 1 when it asks, 2 only when it insists
+    /// too. [`Error::Invalid`] above 2.
+    pub fn set_flow_control_patience(&self, max: u32) -> Result<()> {
+        if max > 2 {
+            return Err(Error::Invalid);
+        }
+        self.patience.store(max, Relaxed);
+        Ok(())
+    }
+
+    /// Asks the kernel whether the server still holds its end.
+    pub fn is_connected(&self) -> bool {
+        if self.connected.load(Relaxed) && self.server_is_gone() {
+            self.connected.store(false, Relaxed);
+        }
+        self.connected.load(Relaxed)
+    }
+
+    /// Whether the stream says that the server has closed or died.
+    fn server_is_gone(&self) -> bool {
+        matches!(poll_one(self.stream.as_fd(), 0, Some(Duration::ZERO)), Ok(events) if events & GONE != 0)
+    }
+
+    /// Marks the connection as over where the error says so.
+    fn noted<T>(&self, result: Result<T>) -> Result<T> {
+        if let Err(e) = result
+            && !e.is_transient()
+        {
+            self.connected.store(false, Relaxed);
+        }
+        result
+    }
+
+    fn ensure_connected(&self) -> Result<()> {
+        if self.connected.load(Relaxed) { Ok(()) } else { Err(Error::Disconnected) }
+    }
+
+    /// Whether the server's process is gone, given a moment to finish dying.
+    fn server_is_dead(&self) -> bool {
+        const TRIES: u32 = 4;
+        const WAIT: Duration = Duration::from_millis(10);
+        if !self.server_is_gone() {
+            return false;
+        }
+        for attempt in 0..TRIES {
+            if process::is_gone(self.server.pid) {
+                return true;
+            }
+            // A server that merely closed the connection removes its files itself; ours would be nothing to wait for.
+            match &self.links {
+                Links::Shm { rings, .. } if rings.server_holds() && attempt + 1 < TRIES => {
+                    std::thread::sleep(WAIT)
+                }
+                _ => return false,
+            }
+        }
+        false
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        // A forked child lets go of its copies; the parent's connection goes on.
+        if self.owner_pid != process::pid() {
+            return;
+        }
+        let dead = self.server_is_dead();
+        if let Links::Shm { rings, .. } = &self.links {
+            rings.let_go();
+            if dead {
+                rings.remove_leftovers();
+            }
+        }
+        socket::shutdown(self.stream.as_fd());
+    }
+}
+
+/// The largest datagram, at most `wanted` bytes, that a unix socket really carries here.
+pub fn probe_datagram_size(wanted: usize) -> Result<usize> {
+    let (a, b) = socket::datagram_pair()?;
+    socket::raise_buffers(a.as_fd(), wanted)?;
+    socket::raise_buffers(b.as_fd(), wanted)?;
+    let carries = |size: usize| -> bool {
+        let data = vec![0_u8; size];
+        let sent = socket::send(a.as_fd(), &data);
+        // Empty the queue again, so that the next attempt finds it so.
+        let _ = socket::recv(b.as_fd(), &mut [0; 1]);
+        sent == Ok(size)
+    };
+    if carries(wanted) {
+        return Ok(wanted);
+    }
+    let (mut low, mut high) = (0, wanted);
+    while low + 1 < high {
+        let middle = low + (high - low) / 2;
+        if carries(middle) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    if low == 0 { Err(Error::TooBig) } else { Ok(low) }
+}

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//! Responses and events.
+
+use super::{Client, GONE, Inbox, Links};
+use crate::ipc::dgram::Channel;
+use crate::rb::{Chunk, Consumer};
+use crate::sync::{Mutex, MutexGuard};
+use crate::sys::fd::{Deadline, poll_one, poll_two};
+use crate::sys::socket;
+use crate::{Error, Result};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+/// How long a wait on shared memory goes on before it looks whether the server is still there.
+const SLICE: Duration = Duration::from_millis(500);
+
+impl Client {
+    /// Waits for the next response and copies it; returns its size. `ms` < 0 waits for ever, 0 not at all.
+    ///
+    /// [`Error::TimedOut`] when none came; [`Error::BufferTooSmall`] when it does
+    /// not fit, it stays queued then; [`Error::Disconnected`] when the server is gone.
+    pub fn recv(&self, buffer: &mut [u8], ms: i32) -> Result<usize> {
+        let deadline = Deadline::after_ms(ms);
+        let received = self.recv_until(buffer, deadline);
+        self.noted(received)
+    }
+
+    fn recv_until(&self, buffer: &mut [u8], deadline: Deadline) -> Result<usize> {
+        match &self.links {
+            Links::Shm { responses, .. } => {
+                let mut ring = lock_until(responses, deadline)?;
+                self.recv_from_ring(&mut ring, buffer, deadline)
+            }
+            Links::Socket { requests, responses, .. } => {
+                let mut inbox = lock_until(responses, deadline)?;
+                self.recv_from_socket(requests, &mut inbox, buffer, deadline)
+            }
+        }
+    }
+
+    fn recv_from_ring(&self, ring: &mut Consumer, buffer: &mut [u8], deadline: Deadline) -> Result<usize> {
+        loop {
+            if let Some(n) = take(ring, buffer)? {
+                return Ok(n);
+            }
+            if deadline.passed() {
+                return Err(self.timed_out());
+            }
+            self.catch_up_bells();
+            if !ring.wait(Some(deadline.slice(SLICE)))? && self.server_is_gone() {
+                // A last answer may have come before the end.
+                return take(ring, buffer)?.ok_or(Error::Disconnected);
+            }
+        }
+    }
+
+    /// What a wait that ended without anything reports.
+    fn timed_out(&self) -> Error {
+        if self.is_connected() { Error::TimedOut } else { Error::Disconnected }
+    }
+
+    /// Sends the parts and waits for a response, as [`Client::send`] and [`Client::recv`].
+    pub fn send_recv(&self, parts: &[&[u8]], buffer: &mut [u8], ms: i32) -> Result<usize> {
+        self.send(parts)?;
+        self.recv(buffer, ms)
+    }
+
+    /// Waits for the next event and copies it; returns its size. `ms` < 0 waits for ever, 0 not at all.
+    ///
+    /// [`Error::Busy`] when none came; otherwise as [`Client::recv`].
+    pub fn recv_event(&self, buffer: &mut [u8], ms: i32) -> Result<usize> {
+        let deadline = Deadline::after_ms(ms);
+        let received = match &self.links {
+            Links::Shm { events, .. } => lock_until(events, deadline)
+                .and_then(|mut ring| self.event_from_ring(&mut ring, buffer, deadline)),
+            Links::Socket { events_channel, events, .. } => lock_until(events, deadline)
+                .and_then(|mut inbox| self.recv_from_socket(events_channel, &mut inbox, buffer, deadline)),
+        };
+        self.noted(received.map_err(|e| if e == Error::TimedOut { Error::Busy } else { e }))
+    }
+
+    /// One event and the byte that announced it. The byte is waited for, so that the descriptor is readable exactly as
+    /// long as an event is queued.
+    fn event_from_ring(&self, ring: &mut Consumer, buffer: &mut [u8], deadline: Deadline) -> Result<usize> {
+        let stream = self.stream.as_fd();
+        let mut readable = false;
+        loop {
+            if let Some(chunk) = next_fitting(ring, buffer.len())? {
+                match socket::recv(stream, &mut [0]) {
+                    Err(Error::Busy) => ring.put_back(chunk)?,
+                    // Also when the stream has ended: the event came before that.
+                    _ => return copy_out(ring, chunk, buffer),
+                }
+            } else if readable {
+                // A byte without an event, since an event is published before its byte is sent; or the end.
+                if !matches!(socket::recv(stream, &mut [0]), Ok(1..) | Err(Error::Busy)) {
+                    return Err(Error::Disconnected);
+                }
+            }
+            let events = poll_one(stream, libc::POLLIN, deadline.left())?;
+            readable = events != 0;
+            if !readable && deadline.passed() {
+                return Err(Error::Busy);
+            }
+        }
+    }
+
+    fn recv_from_socket(
+        &self,
+        channel: &Channel,
+        inbox: &mut Inbox,
+        buffer: &mut [u8],
+        deadline: Deadline,
+    ) -> Result<usize> {
+        loop {
+            match self.next_datagram(channel, inbox, buffer) {
+                Err(Error::Busy) => {}
+                result => return result,
+            }
+            if deadline.passed() {
+                return Err(self.timed_out());
+            }
+            self.wait_for_datagram(channel.fd(), deadline)?;
+        }
+    }
+
+    fn wait_for_datagram(&self, fd: BorrowedFd<'_>, deadline: Deadline) -> Result<()> {
+        let (data, stream) = poll_two((fd, libc::POLLIN), (self.stream.as_fd(), 0), deadline.left())?;
+        if data & libc::POLLIN == 0 && (data | stream) & GONE != 0 {
+            return Err(Error::Disconnected);
+        }
+        Ok(())
+    }
+
+    fn next_datagram(&self, channel: &Channel, inbox: &mut Inbox, buffer: &mut [u8]) -> Result<usize> {
+        if let Some(kept) = inbox.kept.take_if(|kept| kept.len() <= buffer.len()) {
+            buffer[..kept.len()].copy_from_slice(&kept);
+            return Ok(kept.len());
+        }
+        if inbox.kept.is_some() {
+            return Err(Error::BufferTooSmall);
+        }
+        let room = self.max_msg_size as usize;
+        if buffer.len() >= room {
+            let n = channel.recv(buffer)?;
+            return if n <= buffer.len() { Ok(n) } else { Err(Error::Corrupt) };
+        }
+        let mut whole = vec![0; room];
+        let n = channel.recv(&mut whole)?;
+        if n > room {
+            return Err(Error::Corrupt);
+        }
+        whole.truncate(n);
+        inbox.kept = Some(whole);
+        self.next_datagram(channel, inbox, buffer)
+    }
+}
+
+/// Takes the next message out of a ring, if there is one.
+fn take(ring: &mut Consumer, buffer: &mut [u8]) -> Result<Option<usize>> {
+    match next_fitting(ring, buffer.len())? {
+        Some(chunk) => copy_out(ring, chunk, buffer).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The next message, unless it is larger than `room`: then it stays queued.
+fn next_fitting(ring: &mut Consumer, room: usize) -> Result<Option<Chunk>> {
+    match ring.peek()? {
+        Some(chunk) if chunk.len() > room => {
+            ring.put_back(chunk)?;
+            Err(Error::BufferTooSmall)
+        }
+        next => Ok(next),
+    }
+}
+
+fn copy_out(ring: &mut Consumer, chunk: Chunk, buffer: &mut [u8]) -> Result<usize> {
+    let len = chunk.len();
+    ring.copy(&chunk, 0, &mut buffer[..len])?;
+    ring.reclaim(chunk)?;
+    Ok(len)
+}
+
+/// Waits for another thread's receive to end, within this one's time.
+fn lock_until<T>(mutex: &Mutex<T>, deadline: Deadline) -> Result<MutexGuard<'_, T>> {
+    if let Some(guard) = mutex.try_lock() {
+        return Ok(guard);
+    }
+    match deadline.left() {
+        None => Ok(mutex.lock()),
+        Some(left) => mutex.try_lock_for(left).ok_or(Error::Busy),
+    }
+}

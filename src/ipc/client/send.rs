@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//! Requests.
+
+use super::{Client, Links};
+use crate::ipc::doorbell::Outstanding;
+use crate::sync::Ordering::Relaxed;
+use crate::sys::fd::{Deadline, poll_one};
+use crate::{Error, Result, limits};
+use std::os::fd::{AsFd, BorrowedFd};
+
+impl Client {
+    /// Queues the parts as one request, which has to begin with a request header. Never waits for room.
+    ///
+    /// [`Error::TooBig`] beyond the agreed size; [`Error::Busy`] when the queue is full or the server asked to stop;
+    /// [`Error::Disconnected`] when the server is gone.
+    pub fn send(&self, parts: &[&[u8]]) -> Result<usize> {
+        if parts.iter().map(|p| p.len()).sum::<usize>() > self.max_msg_size as usize {
+            return Err(Error::TooBig);
+        }
+        self.ensure_connected()?;
+        if self.is_asked_to_stop() {
+            return Err(Error::Busy);
+        }
+        let sent = self.send_now(parts);
+        self.noted(sent)
+    }
+
+    fn is_asked_to_stop(&self) -> bool {
+        let state = match &self.links {
+            Links::Shm { rings, .. } => rings.request.user_word(0).map_or(0, crate::shm::SharedWord::observe),
+            Links::Socket { requests, .. } => requests.control().flow_control(),
+        };
+        state != 0 && state <= self.patience.load(Relaxed)
+    }
+
+    fn send_now(&self, parts: &[&[u8]]) -> Result<usize> {
+        match &self.links {
+            Links::Shm { rings, requests, .. } => {
+                if !rings.server_holds() {
+                    return Err(Error::Disconnected);
+                }
+                let mut guard = requests.lock();
+                let (ring, bells) = &mut *guard;
+                // A server that has not even taken the bytes of earlier messages gets no more of them.
+                if bells.any() && !flush_bells(bells, self.stream.as_fd())? {
+                    return Err(Error::Busy);
+                }
+                let sent = ring.send(parts)?;
+                ring_bell(bells, self.stream.as_fd())?;
+                Ok(sent)
+            }
+            Links::Socket { requests, .. } => {
+                if requests.control().is_dead() {
+                    return Err(Error::Disconnected);
+                }
+                requests.send(parts)
+            }
+        }
+    }
+
+    /// Rings for messages whose bytes found no room when they were sent.
+    pub(super) fn catch_up_bells(&self) {
+        if let Links::Shm { requests, .. } = &self.links
+            && let Some(mut guard) = requests.try_lock()
+            && guard.1.any()
+        {
+            let _ = guard.1.flush(self.stream.as_fd());
+        }
+    }
+}
+
+/// One byte for the message just published. The message is on its way whatever happens here: when the socket stays full
+/// for too long, the byte is left to a later call.
+fn ring_bell(bells: &mut Outstanding, stream: BorrowedFd<'_>) -> Result<()> {
+    if !bells.ring(stream)? {
+        flush_bells(bells, stream)?;
+    }
+    Ok(())
+}
+
+/// Sends what is outstanding, waiting for room a little; returns whether everything is sent.
+fn flush_bells(bells: &mut Outstanding, stream: BorrowedFd<'_>) -> Result<bool> {
+    let deadline = Deadline::after(limits::DOORBELL_RETRY);
+    loop {
+        if bells.flush(stream)? {
+            return Ok(true);
+        }
+        if deadline.passed() {
+            return Ok(false);
+        }
+        poll_one(stream, libc::POLLOUT, deadline.left())?;
+    }
+}

@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//! The classic socket transport: one datagram per message, and a small shared file that counts datagrams in flight.
+//!
+//! | side | bound to | connected to |
+//! |---|---|---|
+//! | server, requests and responses | `BASE-request` | `BASE-response`, once the client has spoken |
+//! | client, requests and responses | `BASE-response` | `BASE-request` |
+//! | server, events | `BASE-event-tx` | `BASE-event`, once it exists |
+//! | client, events | `BASE-event` | `BASE-event-tx` |
+//!
+//! Control file: three records of `{i32 sent; i32 flow_control}` for request, response, event. All words are hints: a peer
+//! that stores nonsense there confuses a queue length, nothing else. A datagram counts only if it comes from the address
+//! above; the kernel enforces that once a socket is connected, and we compare addresses before.
+
+use super::rendezvous::datagram_address;
+use super::shm::{ConnectionDir, open_directory, tolerate_eperm};
+use crate::limits;
+use crate::shm::Mapping;
+use crate::sys::dir::{self, FileId};
+use crate::sys::process;
+use crate::sys::socket::{self, Address, Credentials};
+use crate::{Error, Result};
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use super::service::Auth;
+use crate::wire::ConnectResponse;
+
+/// Length of the control file.
+const CONTROL_LEN: usize = 24;
+
+/// Which record of the control file.
+#[derive(Clone, Copy)]
+pub(super) enum Record {
+    Request = 0,
+    Response = 8,
+    Event = 16,
+}
+
+/// The control file of one connection.
+pub(super) struct Control {
+    pages: Mapping,
+    name: String,
+    id: FileId,
+}
+
+impl Control {
+    /// Makes the file in the connection's directory.
+    fn make(dir: &ConnectionDir, service: &str, auth: &Auth) -> Result<Self> {
+        let name = format!("qb-control-{service}");
+        let fd = dir.dir.create_file(&name, 0o600)?;
+        let id = dir::fstat(fd.as_fd())?.id;
+        let set_up = || -> Result<Mapping> {
+            dir::truncate(fd.as_fd(), CONTROL_LEN as u64)?;
+            dir::fallocate(fd.as_fd(), CONTROL_LEN as u64)?;
+            tolerate_eperm(dir::fchown(fd.as_fd(), auth.uid, auth.gid))?;
+            dir::fchmod(fd.as_fd(), auth.mode)?;
+            Mapping::map(fd.as_fd(), CONTROL_LEN)
+        };
+        match set_up() {
+            Ok(pages) => Ok(Self { pages, name, id }),
+            Err(e) => {
+                let _ = dir.dir.unlink_same(&name, &id);
+                Err(e)
+            }
+        }
+    }
+
+    /// Opens the file that the server named, if it is one that a server makes for us.
+    fn open(path: &[u8], server: &Credentials) -> Result<Self> {
+        let (dir, name) = open_directory(path, server)?;
+        let fd = dir.open_file(name)?;
+        let stat = dir::fstat(fd.as_fd())?;
+        let owners = [server.uid, 0, process::euid()];
+        if !stat.is_file() || stat.nlink != 1 || stat.len != CONTROL_LEN as u64 || !owners.contains(&stat.uid)
+        {
+            return Err(Error::Corrupt);
+        }
+        Ok(Self { pages: Mapping::map(fd.as_fd(), CONTROL_LEN)?, name: name.to_owned(), id: stat.id })
+    }
+
+    /// Datagrams in flight, as the two sides say; never negative.
+    pub fn queued(&self, record: Record) -> u32 {
+        self.pages.word(record as usize).map_or(0, |word| word.observe().cast_signed().max(0).cast_unsigned())
+    }
+
+    fn add(&self, record: Record, n: u32) {
+        if let Some(word) = self.pages.word(record as usize) {
+            word.fetch_add(n);
+        }
+    }
+
+    /// Flow control as the server set it.
+    pub fn flow_control(&self) -> u32 {
+        self.pages.word(4).map_or(0, crate::shm::SharedWord::observe)
+    }
+
+    /// Sets flow control for the client to see.
+    pub fn set_flow_control(&self, state: u32) {
+        if let Some(word) = self.pages.word(4) {
+            word.publish(state);
+        }
+    }
+
+    /// Whether the file was cut off under us.
+    pub fn is_dead(&self) -> bool {
+        self.pages.is_dead()
+    }
+
+    /// Removes the file, if it is still the one that was made.
+    pub fn unlink(&self, dir: &ConnectionDir) {
+        if dir.is_ours() {
+            let _ = dir.dir.unlink_same(&self.name, &self.id);
+        }
+    }
+}
+
+/// Turns a failed send into what the caller of a channel may see.
+fn send_error(e: Error) -> Error {
+    match e {
+        Error::Os(libc::ENOBUFS) => Error::Busy,
+        Error::Os(libc::EMSGSIZE) => Error::TooBig,
+        Error::Os(libc::ENOTCONN) => Error::Disconnected,
+        e => e,
+    }
+}
+
+/// A datagram socket with its control record for each direction. Reading and writing are independent of each other.
+#[derive(Clone)]
+pub(super) struct Channel {
+    socket: Arc<OwnedFd>,
+    control: Arc<Control>,
+    sends: Record,
+    receives: Record,
+}
+
+impl Channel {
+    fn new(socket: &Arc<OwnedFd>, control: &Arc<Control>, sends: Record, receives: Record) -> Self {
+        Self { socket: socket.clone(), control: control.clone(), sends, receives }
+    }
+
+    /// The socket, for polling.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// The control file.
+    pub fn control(&self) -> &Control {
+        &self.control
+    }
+
+    /// Sends the parts as one message.
+    pub fn send(&self, parts: &[&[u8]]) -> Result<usize> {
+        let sent = socket::send_parts(self.fd(), parts).map_err(send_error)?;
+        self.control.add(self.sends, 1);
+        Ok(sent)
+    }
+
+    /// Takes the next message; returns its true length, which may exceed the buffer's.
+    pub fn recv(&self, buffer: &mut [u8]) -> Result<usize> {
+        let n = socket::recv(self.fd(), buffer)?;
+        self.control.add(self.receives, 1_u32.wrapping_neg());
+        Ok(n)
+    }
+}
+
+/// The server's side of requests and responses.
+pub(super) struct ServerRequests {
+    channel: Channel,
+    client: Address,
+    connected: bool,
+}
+
+impl ServerRequests {
+    pub fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// Messages in flight, as a hint.
+    pub fn queued(&self) -> u32 {
+        self.channel.control.queued(Record::Request)
+    }
+
+    /// Takes the next request. The first one tells that the client has made its socket, and connects ours to it.
+    pub fn recv(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        if self.connected {
+            return self.channel.recv(buffer);
+        }
+        let (n, from) = socket::recv_from(self.channel.fd(), buffer)?;
+        if from != self.client {
+            return Err(Error::Busy);
+        }
+        self.channel.control.add(Record::Request, 1_u32.wrapping_neg());
+        self.connect()?;
+        Ok(n)
+    }
+
+    fn connect(&mut self) -> Result<()> {
+        socket::connect(self.channel.fd(), &self.client).map_err(send_error)?;
+        self.connected = true;
+        Ok(())
+    }
+
+    /// Makes sure that responses have somewhere to go.
+    pub fn ready_to_answer(&mut self) -> Result<()> {
+        if self.connected { Ok(()) } else { self.connect() }
+    }
+}
+
+/// The server's side of events. Until the client has made its socket they are kept, within limits.
+pub(super) struct ServerEvents {
+    channel: Channel,
+    client: Address,
+    connected: bool,
+    pending: VecDeque<Vec<u8>>,
+}
+
+/// What became of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// It is on its way.
+    Out(usize),
+    /// It waits for the client's socket; call [`ServerEvents::flush`] soon.
+    Kept(usize),
+}
+
+impl ServerEvents {
+    /// Sends one event, or keeps it while the client's socket does not exist.
+    pub fn send(&mut self, parts: &[&[u8]]) -> Result<Sent> {
+        if self.flush()? {
+            return self.channel.send(parts).map(Sent::Out);
+        }
+        if self.pending.len() >= limits::PENDING_EVENTS {
+            return Err(Error::Busy);
+        }
+        let whole = parts.concat();
+        let len = whole.len();
+        self.pending.push_back(whole);
+        Ok(Sent::Kept(len))
+    }
+
+    /// Sends what was kept; returns whether nothing is left.
+    pub fn flush(&mut self) -> Result<bool> {
+        if !self.connected {
+            match socket::connect(self.channel.fd(), &self.client) {
+                Ok(()) => self.connected = true,
+                Err(Error::Os(libc::ECONNREFUSED | libc::ENOENT)) => return Ok(false),
+                Err(e) => return Err(send_error(e)),
+            }
+        }
+        while let Some(event) = self.pending.front() {
+            match self.channel.send(&[event]) {
+                Ok(_) => drop(self.pending.pop_front()),
+                Err(Error::Busy) => return Ok(false),
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Events that the client has not taken yet.
+    pub fn queued(&self) -> u32 {
+        let kept = u32::try_from(self.pending.len()).unwrap_or(u32::MAX);
+        self.channel.control.queued(Record::Event).saturating_add(kept)
+    }
+}
+
+/// Everything the server has for one connection.
+pub(super) struct ServerSockets {
+    pub requests: ServerRequests,
+    pub events: ServerEvents,
+    pub control: Arc<Control>,
+}
+
+/// Socket files of a connection, when sockets are not abstract.
+const SERVER_FILES: [&str; 2] = ["request", "event-tx"];
+const CLIENT_FILES: [&str; 2] = ["response", "event"];
+
+impl ServerSockets {
+    /// Makes control file and sockets, and fills in their names for the client.
+    pub fn make(
+        dir: &ConnectionDir,
+        service: &str,
+        max_msg_size: u32,
+        auth: &Auth,
+        answer: &mut ConnectResponse,
+    ) -> Result<Self> {
+        let description = dir.description();
+        let base = format!("{description}-{service}");
+        let address = |end: &str| datagram_address(format!("{base}-{end}").as_bytes());
+        let control = Arc::new(Control::make(dir, service, auth)?);
+        let set_up = || -> Result<(OwnedFd, OwnedFd)> {
+            let size = max_msg_size as usize;
+            Ok((socket::datagram(&address("request"), size)?, socket::datagram(&address("event-tx"), size)?))
+        };
+        let (request, event) = match set_up() {
+            Ok(pair) => pair,
+            Err(e) => {
+                control.unlink(dir);
+                remove_socket_files(dir, service);
+                return Err(e);
+            }
+        };
+        answer.request = format!("{description}-control-{service}").into_bytes();
+        let requests = ServerRequests {
+            channel: Channel::new(&Arc::new(request), &control, Record::Response, Record::Request),
+            client: address("response"),
+            connected: false,
+        };
+        let events = ServerEvents {
+            channel: Channel::new(&Arc::new(event), &control, Record::Event, Record::Event),
+            client: address("event"),
+            connected: false,
+            pending: VecDeque::new(),
+        };
+        answer.response = base.into_bytes();
+        Ok(Self { requests, events, control })
+    }
+}
+
+/// Removes the socket files of a connection, both sides', where socket files are used.
+pub(super) fn remove_socket_files(dir: &ConnectionDir, service: &str) {
+    if !super::rendezvous::filesystem_sockets() || !dir.is_ours() {
+        return;
+    }
+    for end in SERVER_FILES.into_iter().chain(CLIENT_FILES) {
+        let name = format!("qb-{service}-{end}");
+        if let Ok(stat) = dir.dir.stat(&name) {
+            let _ = dir.dir.unlink_same(&name, &stat.id);
+        }
+    }
+}
+
+/// Everything the client has for one connection.
+pub(super) struct ClientSockets {
+    /// Requests out, responses in.
+    pub requests: Channel,
+    /// Events in.
+    pub events: Channel,
+}
+
+impl ClientSockets {
+    /// Opens the control file that the server named, and makes and connects both sockets.
+    pub fn open(answer: &ConnectResponse, server: &Credentials) -> Result<Self> {
+        // The base of the socket names has to lie in the same directory as the control file.
+        let (_, _) = crate::wire::split_in_directory(super::shm::ROOT.as_bytes(), &answer.response)?;
+        let directory = |name: &[u8]| name.iter().rposition(|&b| b == b'/').map(|at| name[..at].to_vec());
+        if directory(&answer.request) != directory(&answer.response) {
+            return Err(Error::Corrupt);
+        }
+        let control = Arc::new(Control::open(&answer.request, server)?);
+        let size = answer.max_msg_size as usize;
+        let connected = |own: &str, peer: &str| -> Result<Arc<OwnedFd>> {
+            let address = |end: &str| {
+                let mut name = answer.response.clone();
+                name.push(b'-');
+                name.extend_from_slice(end.as_bytes());
+                datagram_address(&name)
+            };
+            let fd = socket::datagram(&address(own), size)?;
+            socket::connect(fd.as_fd(), &address(peer))?;
+            Ok(Arc::new(fd))
+        };
+        let requests = connected("response", "request")?;
+        let events = connected("event", "event-tx")?;
+        Ok(Self {
+            requests: Channel::new(&requests, &control, Record::Request, Record::Response),
+            events: Channel::new(&events, &control, Record::Event, Record::Event),
+        })
+    }
+}

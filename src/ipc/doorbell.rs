@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//! The bytes on the stream socket that announce messages in shared memory: one byte per message, sent after the message
+//! was published and its semaphore posted.
+//!
+//! Bytes are hints that keep an application's poll honest; they are counted, never waited for. A receiver that handled a
+//! message before its byte arrived owes that byte; a byte that announces nothing is thrown away. Invariant for an honest
+//! peer: bytes received <= messages published, so whoever consumed more bytes than messages must look at the queue again
+//! before sleeping (`Balance::credit`).
+
+use crate::limits;
+use crate::sys::socket;
+use crate::{Error, Result};
+use std::os::fd::BorrowedFd;
+
+/// What a receiver knows about the bytes of its peer.
+#[derive(Default)]
+pub(super) struct Balance {
+    /// Messages handled minus bytes consumed: positive is a debt of the peer, negative a credit.
+    owed: i64,
+}
+
+impl Balance {
+    /// A message was handled.
+    pub fn handled(&mut self) {
+        self.owed += 1;
+    }
+
+    /// Bytes were consumed for which no message was seen yet.
+    pub fn credit(&self) -> bool {
+        self.owed < 0
+    }
+
+    /// The queue is known to be empty: a credit was a stray byte.
+    pub fn forgive(&mut self) {
+        self.owed = self.owed.max(0);
+    }
+
+    /// Whether handled messages are still to be announced.
+    pub fn debt(&self) -> bool {
+        self.owed > 0
+    }
+
+    /// Takes the bytes of handled messages off the socket, as far as they are there. [`Error::Disconnected`] at the end
+    /// of the stream.
+    pub fn settle(&mut self, stream: BorrowedFd<'_>) -> Result<()> {
+        if self.owed > limits::DOORBELLS {
+            return Err(Error::Corrupt);
+        }
+        while self.owed > 0 {
+            let want = usize::try_from(self.owed).unwrap_or(usize::MAX).min(CHUNK);
+            let got = take(stream, want)?;
+            self.owed -= got as i64;
+            if got < want {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes whatever bytes are there although nothing is queued: wakes nobody owes. Afterwards look at the queue again
+    /// while [`credit`](Self::credit).
+    pub fn drain(&mut self, stream: BorrowedFd<'_>) -> Result<()> {
+        self.owed -= take(stream, CHUNK)? as i64;
+        Ok(())
+    }
+}
+
+/// Bytes taken with one system call.
+const CHUNK: usize = 256;
+
+/// Takes up to `want` bytes; fewer when no more are there. [`Error::Disconnected`] at the end of the stream.
+fn take(stream: BorrowedFd<'_>, want: usize) -> Result<usize> {
+    let mut bytes = [0; CHUNK];
+    match socket::recv(stream, &mut bytes[..want.min(CHUNK)]) {
+        Ok(0) => Err(Error::Disconnected),
+        Ok(n) => Ok(n),
+        Err(Error::Busy) => Ok(0),
+        Err(_) => Err(Error::Disconnected),
+    }
+}
+
+/// Bytes a sender still has to send because the socket was full.
+#[derive(Default)]
+pub(super) struct Outstanding(u32);
+
+impl Outstanding {
+    /// Rings once more, together with what is outstanding. Returns whether everything is sent now.
+    pub fn ring(&mut self, stream: BorrowedFd<'_>) -> Result<bool> {
+        self.0 = self.0.saturating_add(1);
+        self.flush(stream)
+    }
+
+    /// Sends what is outstanding, as far as there is room. Returns whether everything is sent now.
+    pub fn flush(&mut self, stream: BorrowedFd<'_>) -> Result<bool> {
+        const ZEROS: [u8; CHUNK] = [0; CHUNK];
+        while self.0 > 0 {
+            let want = (self.0 as usize).min(CHUNK);
+            match socket::send(stream, &ZEROS[..want]) {
+                Ok(n) => self.0 -= u32::try_from(n).unwrap_or(self.0).min(self.0),
+                Err(Error::Busy) => return Ok(false),
+                Err(_) => return Err(Error::Disconnected),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether bytes wait to be sent.
+    pub fn any(&self) -> bool {
+        self.0 > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    fn pair() -> (UnixStream, UnixStream) {
+        let (a, b) = UnixStream::pair().unwrap();
+        a.set_nonblocking(true).unwrap();
+        b.set_nonblocking(true).unwrap();
+        (a, b)
+    }
+
+    #[test]
+    fn a_message_before_its_byte_leaves_a_debt_that_the_byte_settles() {
+        let (mut peer, own) = pair();
+        let mut balance = Balance::default();
+        balance.handled();
+        balance.settle(own.as_fd()).unwrap();
+        assert!(balance.debt());
+        peer.write_all(&[0]).unwrap();
+        balance.settle(own.as_fd()).unwrap();
+        assert!(!balance.debt());
+    }
+
+    #[test]
+    fn a_stray_byte_is_a_credit_until_the_queue_is_known_empty() {
+        let (mut peer, own) = pair();
+        let mut balance = Balance::default();
+        peer.write_all(&[1, 2, 3]).unwrap();
+        balance.drain(own.as_fd()).unwrap();
+        assert!(balance.credit());
+        balance.forgive();
+        assert!(!balance.credit() && !balance.debt());
+    }
+
+    #[test]
+    fn settling_takes_no_more_than_is_owed() {
+        let (mut peer, own) = pair();
+        let mut balance = Balance::default();
+        peer.write_all(&[0; 3]).unwrap();
+        balance.handled();
+        balance.settle(own.as_fd()).unwrap();
+        assert_eq!(socket::recv(own.as_fd(), &mut [0; 8]), Ok(2));
+    }
+
+    #[test]
+    fn the_end_of_the_stream_is_a_disconnect() {
+        let (peer, own) = pair();
+        drop(peer);
+        let mut balance = Balance::default();
+        assert_eq!(balance.drain(own.as_fd()), Err(Error::Disconnected));
+    }
+
+    #[test]
+    fn a_full_socket_keeps_bytes_outstanding_and_loses_none() {
+        let (peer, own) = pair();
+        let mut bells = Outstanding::default();
+        let mut rung = 0_usize;
+        while bells.ring(own.as_fd()).unwrap() {
+            rung += 1;
+        }
+        rung += 1;
+        assert!(bells.any());
+        let mut seen = 0;
+        let mut buffer = [0; 4096];
+        loop {
+            match socket::recv(peer.as_fd(), &mut buffer) {
+                Ok(n) => seen += n,
+                Err(_) if bells.any() => {
+                    bells.flush(own.as_fd()).unwrap();
+                }
+                Err(_) => break,
+            }
+        }
+        assert_eq!(seen, rung);
+    }
+}

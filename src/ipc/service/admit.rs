@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//! The listening socket, half-open connections and the handshake.
+//!
+//! A peer that has connected owns nothing of ours but a descriptor until it has sent a whole request with credentials and
+//! `accept` has said yes. Half-open connections are limited in number, per user and in time.
+
+use super::super::dgram::{Channel, ServerSockets};
+use super::super::doorbell::{Balance, Outstanding};
+use super::super::poll::{Events as PollEvents, READABLE, Verdict, Watch};
+use super::super::shm::{ConnectionDir, ServerRings};
+use super::connection::{Channels, Common, Connection, Events, Requests, Responses, Shared};
+use super::{RateLimit, Service};
+use crate::log;
+use crate::log::Level;
+use crate::rb::{Consumer, Producer};
+use crate::sync::{Mutex, Ordering};
+use crate::sys::process;
+use crate::sys::socket::{self, Credentials};
+use crate::wire::{ConnectRequest, ConnectResponse, DirectoryName, Transport};
+use crate::{Error, Result, limits};
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A peer that has connected but not yet sent its whole request.
+pub struct HalfOpen {
+    service: Arc<Service>,
+    fd: RawFd,
+    uid: u32,
+    since: Instant,
+    progress: Mutex<Option<Progress>>,
+}
+
+/// What has arrived of a request.
+struct Progress {
+    stream: OwnedFd,
+    raw: [u8; ConnectRequest::LEN],
+    got: usize,
+    credentials: Option<Credentials>,
+}
+
+impl Progress {
+    /// Reads on; true once the request is whole. [`Error::Corrupt`] when the peer has left.
+    fn read(&mut self) -> Result<bool> {
+        while self.got < self.raw.len() {
+            match socket::recv_with_credentials(self.stream.as_fd(), &mut self.raw[self.got..]) {
+                Ok((0, _)) => return Err(Error::Corrupt),
+                Ok((n, credentials)) => {
+                    self.got += n;
+                    self.credentials = credentials.or(self.credentials);
+                }
+                Err(Error::Busy) => return Ok(false),
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// All half-open connections of a service, oldest first.
+#[derive(Default)]
+pub(super) struct HalfOpenList(VecDeque<Arc<HalfOpen>>);
+
+impl HalfOpenList {
+    /// Takes all out.
+    pub fn drain(&mut self) -> VecDeque<Arc<HalfOpen>> {
+        std::mem::take(&mut self.0)
+    }
+
+    fn remove(&mut self, half: &Arc<HalfOpen>) {
+        self.0.retain(|other| !Arc::ptr_eq(other, half));
+    }
+
+    /// Takes out whoever has to go so that one more of `uid` has room.
+    fn overdue(&mut self, uid: u32) -> Vec<Arc<HalfOpen>> {
+        let mut gone = Vec::new();
+        while let Some(oldest) = self.0.front() {
+            if self.0.len() < limits::HALF_OPEN && oldest.since.elapsed() < limits::HANDSHAKE {
+                break;
+            }
+            gone.extend(self.0.pop_front());
+        }
+        if uid != 0 && self.0.iter().filter(|h| h.uid == uid).count() >= limits::HALF_OPEN_PER_USER {
+            let oldest = self.0.iter().position(|h| h.uid == uid);
+            gone.extend(oldest.and_then(|at| self.0.remove(at)));
+        }
+        gone
+    }
+}
+
+impl HalfOpen {
+    /// Takes the stream back from the poll loop; `None` if somebody was faster.
+    fn take(&self, service: &Service) -> Option<Progress> {
+        let progress = self.progress.lock().take();
+        if progress.is_some() {
+            service.stop_watching(self.fd);
+        }
+        progress
+    }
+
+    pub(super) fn close(&self, service: &Service) {
+        drop(self.take(service));
+    }
+
+    pub(in super::super) fn dispatch(self: &Arc<Self>, revents: PollEvents) -> Verdict {
+        let read = match self.progress.lock().as_mut() {
+            None => return Verdict::Drop,
+            // Data may come together with the hang-up of a client that has left again; then there is nobody to serve.
+            Some(_) if revents & i32::from(libc::POLLNVAL) != 0 => Err(Error::Disconnected),
+            Some(progress) => progress.read(),
+        };
+        if read == Ok(false) {
+            return Verdict::Keep;
+        }
+        self.service.half_open.lock().remove(self);
+        if let (Some(progress), Ok(true)) = (self.take(&self.service), read) {
+            self.service.admit(progress);
+        }
+        Verdict::Drop
+    }
+}
+
+impl Service {
+    /// Takes one waiting connection.
+    pub(in super::super) fn dispatch_listener(self: &Arc<Self>, _revents: PollEvents) -> Verdict {
+        let Some(listener) = self.listener_socket() else {
+            return Verdict::Drop;
+        };
+        match socket::accept(listener.as_fd()) {
+            Ok(stream) => self.begin(stream),
+            Err(Error::Os(libc::EMFILE | libc::ENFILE)) => self.refuse_one(&listener),
+            Err(Error::Busy) => {}
+            Err(e) => log!(Level::Error, "service {}: accept: {e}", self.name),
+        }
+        Verdict::Keep
+    }
+
+    /// No descriptor is left: makes room by closing the oldest half-open connection, or takes the waiting connection with
+    /// the spare descriptor and closes it, so that the listening socket does not stay readable for ever.
+    fn refuse_one(self: &Arc<Self>, listener: &OwnedFd) {
+        let oldest = self.half_open.lock().0.pop_front();
+        if let Some(oldest) = oldest {
+            oldest.close(self);
+            if let Ok(stream) = socket::accept(listener.as_fd()) {
+                self.begin(stream);
+            }
+            return;
+        }
+        if self.give_up_spare() {
+            drop(socket::accept(listener.as_fd()));
+            self.take_back_spare();
+        }
+        log!(Level::Error, "service {}: no descriptor left for a new connection", self.name);
+    }
+
+    /// A new stream: usually the request is there already.
+    fn begin(self: &Arc<Self>, stream: OwnedFd) {
+        let mut progress = Progress { stream, raw: [0; ConnectRequest::LEN], got: 0, credentials: None };
+        match progress.read() {
+            Ok(true) => self.admit(progress),
+            Ok(false) => self.wait_for_request(progress),
+            Err(_) => {}
+        }
+    }
+
+    fn wait_for_request(self: &Arc<Self>, progress: Progress) {
+        let uid = socket::peer_credentials(progress.stream.as_fd()).map_or(u32::MAX, |c| c.uid);
+        let fd = progress.stream.as_raw_fd();
+        let half = Arc::new(HalfOpen {
+            service: self.clone(),
+            fd,
+            uid,
+            since: Instant::now(),
+            progress: Mutex::new(Some(progress)),
+        });
+        let overdue = {
+            let mut list = self.half_open.lock();
+            let overdue = list.overdue(uid);
+            list.0.push_back(half.clone());
+            overdue
+        };
+        overdue.iter().for_each(|h| h.close(self));
+        let added =
+            self.poller().and_then(|p| p.add(self.priority(), fd, READABLE, Watch::HalfOpen(half.clone())));
+        if added.is_err() {
+            self.half_open.lock().remove(&half);
+            half.progress.lock().take();
+        }
+    }
+
+    /// The request is whole: asks the application, makes the channels, answers.
+    fn admit(self: &Arc<Self>, progress: Progress) {
+        let Progress { stream, raw, credentials, .. } = progress;
+        let (Ok(request), Some(peer)) = (ConnectRequest::decode(&raw), credentials) else {
+            log!(Level::Warning, "service {}: a client sent no proper request", self.name);
+            return;
+        };
+        if socket::want_credentials(stream.as_fd(), false).is_err() {
+            return;
+        }
+        let stream = Arc::new(stream);
+        let enforced = self.enforced_size.load(Ordering::Relaxed);
+        let size = request.max_msg_size.max(enforced);
+        let connection = Connection::new(self, peer, size);
+        let outcome = if size > enforced && size > limits::max_msg_size() {
+            Err(-libc::EMSGSIZE)
+        } else {
+            self.handler.accept(&connection, &peer)
+        };
+        let opened = outcome.and_then(|()| connection.open(&stream).map_err(|e| -e.errno()));
+        match opened {
+            Ok(answer) => connection.answer_and_start(&stream, &answer),
+            Err(error) => {
+                // A refusal is a negative errno on the wire whatever sign the application used.
+                let transport = self.transport.unwrap_or(Transport::Socket);
+                let refusal = ConnectResponse::refusal(-error.saturating_abs(), transport);
+                let _ = socket::send(stream.as_fd(), &refusal.encode());
+                connection.abandon();
+            }
+        }
+    }
+}
+
+impl Connection {
+    /// Makes the channels, and returns the answer that names them.
+    fn open(self: &Arc<Self>, stream: &Arc<OwnedFd>) -> Result<ConnectResponse> {
+        let transport = self.service.transport?;
+        let mut answer = ConnectResponse::refusal(0, transport);
+        answer.max_msg_size = self.max_msg_size;
+        answer.token = i64::try_from(self.id).unwrap_or(0);
+        let auth = *self.auth.lock();
+        let name =
+            DirectoryName { server_pid: process::pid(), client_pid: self.peer.pid, fd: stream.as_raw_fd() };
+        let bindable = transport == Transport::Socket && super::rendezvous::filesystem_sockets();
+        let dir = ConnectionDir::make(&name, &self.peer, &auth, bindable)?;
+        let service = self.service.name();
+        let made = match transport {
+            Transport::SharedMemory => {
+                let rings = ServerRings::make(&dir, service, self.max_msg_size, &auth, &mut answer)?;
+                Channels {
+                    stream_fd: stream.as_raw_fd(),
+                    requests: Mutex::new(Some(Requests::Shm {
+                        ring: Consumer::new(rings.request.clone()),
+                        bells: Balance::default(),
+                        stream: stream.clone(),
+                    })),
+                    responses: Mutex::new(Some(Responses::Shm(Producer::new(rings.response.clone())))),
+                    events: Mutex::new(Some(Events::Shm {
+                        ring: Producer::new(rings.event.clone()),
+                        bells: Outstanding::default(),
+                        stream: stream.clone(),
+                    })),
+                    common: Mutex::new(Some(Common {
+                        shared: Shared::Rings(rings),
+                        dir,
+                        stream: stream.clone(),
+                    })),
+                    request_fd: None,
+                }
+            }
+            Transport::Socket => {
+                let made = ServerSockets::make(&dir, service, self.max_msg_size, &auth, &mut answer)?;
+                let channel: Channel = made.requests.channel().clone();
+                Channels {
+                    stream_fd: stream.as_raw_fd(),
+                    request_fd: Some(channel.fd().as_raw_fd()),
+                    requests: Mutex::new(Some(Requests::Socket(made.requests))),
+                    responses: Mutex::new(Some(Responses::Socket(channel))),
+                    events: Mutex::new(Some(Events::Socket { events: made.events, retry: None })),
+                    common: Mutex::new(Some(Common {
+                        shared: Shared::Control(made.control),
+                        dir,
+                        stream: stream.clone(),
+                    })),
+                }
+            }
+        };
+        self.service.counters.active.fetch_add(1, Ordering::Relaxed);
+        let channels = self.channels.get_or_init(|| made);
+        let poller = self.service.poller()?;
+        let priority = self.service.priority();
+        if let Some(fd) = channels.request_fd {
+            poller.add(priority, fd, READABLE, Watch::Requests(self.clone()))?;
+        }
+        poller.add(priority, stream.as_raw_fd(), READABLE, Watch::Stream(self.clone()))?;
+        Ok(answer)
+    }
+
+    /// Tells the client, then the application.
+    fn answer_and_start(self: &Arc<Self>, stream: &OwnedFd, answer: &ConnectResponse) {
+        let rate: RateLimit = self.service.rate();
+        self.set_flow_control(rate.flow_control());
+        self.service.connections.lock().insert(self.id, self.clone());
+        let bytes = answer.encode();
+        // A fresh socket has room for the whole answer; a client that made it otherwise is not worth waiting for.
+        if socket::send(stream.as_fd(), &bytes) != Ok(bytes.len()) || !self.state.opened() {
+            self.abandon();
+            return;
+        }
+        self.run_created();
+    }
+}

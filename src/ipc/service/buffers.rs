@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//! Private memory that messages are copied into before they are handled. One pool per service: as many buffers exist as
+//! messages are being handled at the same time, which is one unless callbacks run nested loops.
+
+use crate::sync::Mutex;
+
+/// A buffer aligned to 8 bytes.
+pub(super) struct Buffer(Vec<u64>);
+
+impl Buffer {
+    /// The first `len` bytes, writable.
+    pub fn bytes(&mut self, len: usize) -> &mut [u8] {
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut self.0);
+        let len = len.min(bytes.len());
+        &mut bytes[..len]
+    }
+}
+
+/// The pool.
+#[derive(Default)]
+pub(super) struct Buffers(Mutex<Vec<Buffer>>);
+
+/// Buffers kept for later use.
+const KEPT: usize = 4;
+
+impl Buffers {
+    /// A buffer of at least `len` bytes; its content is left over from earlier messages of any client.
+    pub fn take(&self, len: usize) -> Buffer {
+        let words = len.div_ceil(8);
+        let mut buffer = self.0.lock().pop().unwrap_or(Buffer(Vec::new()));
+        if buffer.0.len() < words {
+            // A fresh zeroed allocation costs no page before it is written; growing would copy.
+            buffer = Buffer(vec![0; words.next_power_of_two()]);
+        }
+        buffer
+    }
+
+    /// Gives a buffer back.
+    pub fn put(&self, buffer: Buffer) {
+        let mut pool = self.0.lock();
+        if pool.len() < KEPT {
+            pool.push(buffer);
+        }
+    }
+}

@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//! What happens when a descriptor of a connection is ready.
+//!
+//! Every dispatch does a bounded amount of work, whatever the client stored or sent, and never waits.
+
+use super::super::doorbell::Balance;
+use super::super::poll::{Events as PollEvents, Verdict};
+use super::buffers::Buffer;
+use super::connection::{Connection, Events, Requests};
+use crate::log;
+use crate::log::Level;
+use crate::rb::{Chunk, Consumer, Lent};
+use crate::wire::{MSG_DISCONNECT, MessageHead, REQUEST_HEAD_LEN};
+use crate::{Error, Result};
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
+use std::sync::Arc;
+
+/// A request as the application gets it: stable, aligned to 8 bytes, beginning with a request header whose size is the
+/// length.
+pub struct Request<'a> {
+    body: Body<'a>,
+    len: usize,
+}
+
+enum Body<'a> {
+    Lent(&'a Lent),
+    Copied(&'a mut [u8]),
+}
+
+impl Request<'_> {
+    /// The bytes. In the ring of a client that is root or has our own user, they are the client's to keep still.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        match &self.body {
+            Body::Lent(lent) => &lent[..self.len],
+            Body::Copied(bytes) => &bytes[..self.len],
+        }
+    }
+
+    /// The address of [`Request::bytes`], for C code, which may write to them.
+    #[must_use]
+    pub fn address(&mut self) -> *mut u8 {
+        match &mut self.body {
+            Body::Lent(lent) => lent.address().as_ptr(),
+            Body::Copied(bytes) => bytes.as_mut_ptr(),
+        }
+    }
+}
+
+/// A request on its way to the application.
+enum Message {
+    /// In place, in the ring of a trusted client; the chunk is given back afterwards.
+    Lent(Lent, Chunk),
+    /// In private memory: the buffer and how much of it.
+    Copied(Buffer, usize),
+}
+
+/// Why a batch of requests ended.
+#[derive(PartialEq, Eq)]
+enum End {
+    /// Nothing is queued.
+    Empty,
+    /// The batch is full, or the application asked to back off.
+    Later,
+}
+
+const HANGUP: PollEvents = (libc::POLLHUP | libc::POLLERR) as PollEvents;
+const INVALID: PollEvents = libc::POLLNVAL as PollEvents;
+const INPUT: PollEvents = (libc::POLLIN | libc::POLLPRI) as PollEvents;
+const OUTPUT: PollEvents = libc::POLLOUT as PollEvents;
+
+impl Connection {
+    /// The stream socket: doorbells, room for doorbells, the client's end.
+    pub(in super::super) fn dispatch_stream(self: &Arc<Self>, revents: PollEvents) -> Verdict {
+        if revents & (HANGUP | INVALID) != 0 {
+            return self.end("client left");
+        }
+        let Ok(channels) = self.open_channels() else {
+            return Verdict::Drop;
+        };
+        if revents & OUTPUT != 0 {
+            let flushed = match channels.events.lock().as_mut() {
+                Some(Events::Shm { bells, stream, .. }) => bells.flush(stream.as_fd()),
+                _ => Ok(true),
+            };
+            match flushed {
+                Ok(true) => self.watch_stream(false),
+                Ok(false) => {}
+                Err(_) => return self.end("client left"),
+            }
+        }
+        if revents & INPUT == 0 {
+            return Verdict::Keep;
+        }
+        let result = match channels.request_fd {
+            None => self.take_announced(),
+            // The socket transport uses the stream for nothing; what arrives is thrown away, its end is the client's.
+            Some(_) => match channels.common.lock().as_ref() {
+                Some(common) => Balance::default().drain(common.stream.as_fd()),
+                None => Ok(()),
+            },
+        };
+        self.verdict(result)
+    }
+
+    /// The socket that requests come in on.
+    pub(in super::super) fn dispatch_requests(self: &Arc<Self>, revents: PollEvents) -> Verdict {
+        if revents & INVALID != 0 {
+            return self.end("request socket is gone");
+        }
+        let result = self.take_batch(0).map(|_| ());
+        self.verdict(result)
+    }
+
+    /// The timer for events that wait for the client's socket.
+    pub(in super::super) fn dispatch_retry(self: &Arc<Self>, fd: RawFd) -> Verdict {
+        match self.retry_events() {
+            Ok(true) => Verdict::Keep,
+            Ok(false) => {
+                self.service.stop_watching(fd);
+                self.end_retry();
+                Verdict::Drop
+            }
+            Err(_) => self.end("client does not take its events"),
+        }
+    }
+
+    fn verdict(self: &Arc<Self>, result: Result<()>) -> Verdict {
+        match result {
+            _ if !self.state.is_open() => Verdict::Drop,
+            Ok(()) | Err(Error::Busy) => Verdict::Keep,
+            Err(Error::Disconnected) => self.end("client left"),
+            Err(e) => {
+                log!(Level::Error, "service {}: client {}: {e}", self.service.name(), self.peer.pid);
+                self.end("protocol error")
+            }
+        }
+    }
+
+    fn end(self: &Arc<Self>, why: &str) -> Verdict {
+        log!(Level::Debug, "service {}: client {}: {why}", self.service.name(), self.peer.pid);
+        self.disconnect();
+        Verdict::Drop
+    }
+
+    /// Handles what is queued in shared memory and takes the bytes that announced it.
+    fn take_announced(self: &Arc<Self>) -> Result<()> {
+        let handled = self.take_batch(0)?;
+        if self.settle(handled == 0)? {
+            return Ok(());
+        }
+        // More bytes were taken than messages handled: unless those were stray bytes, their messages are in the ring,
+        // and nothing would announce them again.
+        loop {
+            let handled = self.take_batch(1)?;
+            if handled == 0 || self.settle(false)? {
+                return self.with_shm(|_, bells, _| bells.forgive());
+            }
+        }
+    }
+
+    /// Takes bytes off the stream; whether the account is even or in debt, not in credit. `idle`: nothing was handled, so
+    /// whatever woke us is taken.
+    fn settle(&self, idle: bool) -> Result<bool> {
+        self.with_shm(|_, bells, stream| {
+            if idle && !bells.debt() {
+                bells.drain(stream)?;
+            } else {
+                bells.settle(stream)?;
+            }
+            Ok(!bells.credit())
+        })?
+    }
+
+    fn with_shm<R>(&self, act: impl FnOnce(&mut Consumer, &mut Balance, BorrowedFd<'_>) -> R) -> Result<R> {
+        match self.open_channels()?.requests.lock().as_mut() {
+            Some(Requests::Shm { ring, bells, stream }) => Ok(act(ring, bells, stream.as_fd())),
+            _ => Err(Error::Disconnected),
+        }
+    }
+
+    /// Handles up to a batch of requests (`limit` of them when not 0) and returns how many it was.
+    fn take_batch(self: &Arc<Self>, limit: u32) -> Result<u32> {
+        let batch = if limit == 0 { self.service.rate().batch() } else { limit };
+        let mut handled = 0;
+        let mut budget = None;
+        while handled < budget.unwrap_or(batch) {
+            let Some(message) = self.next_message(&mut budget, batch)? else {
+                break;
+            };
+            handled += 1;
+            if self.handle(message)? == End::Later {
+                break;
+            }
+        }
+        Ok(handled)
+    }
+
+    /// Takes the next request out of its channel, as far as this can be done without the application.
+    fn next_message(&self, budget: &mut Option<u32>, batch: u32) -> Result<Option<Message>> {
+        let channels = self.open_channels()?;
+        let mut guard = channels.requests.lock();
+        match guard.as_mut() {
+            None => Err(Error::Disconnected),
+            Some(Requests::Shm { ring, bells, .. }) => {
+                let Some(chunk) = ring.peek()? else {
+                    return Ok(None);
+                };
+                bells.handled();
+                if let Some(lent) = self.trusted.as_ref().and_then(|trusted| ring.lend(&chunk, trusted)) {
+                    return Ok(Some(Message::Lent(lent, chunk)));
+                }
+                let len = chunk.len();
+                let mut buffer = self.service.buffers.take(len);
+                ring.copy(&chunk, 0, buffer.bytes(len))?;
+                ring.reclaim(chunk)?;
+                Ok(Some(Message::Copied(buffer, len)))
+            }
+            Some(Requests::Socket(requests)) => {
+                // Asked before the first message only: how many there are is a hint, an empty socket is the truth.
+                if budget.is_none() {
+                    *budget = Some(requests.queued().clamp(1, batch));
+                }
+                let room = self.max_msg_size as usize;
+                let mut buffer = self.service.buffers.take(room);
+                match requests.recv(buffer.bytes(room)) {
+                    Ok(len) if len <= room => Ok(Some(Message::Copied(buffer, len))),
+                    Ok(_) => Err(Error::TooBig),
+                    Err(e) => {
+                        self.service.buffers.put(buffer);
+                        if e == Error::Busy { Ok(None) } else { Err(e) }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Checks a request, hands it to the application, and gives its memory back.
+    fn handle(self: &Arc<Self>, message: Message) -> Result<End> {
+        match message {
+            Message::Copied(mut buffer, len) => {
+                let result = self.process(Body::Copied(buffer.bytes(len)));
+                self.service.buffers.put(buffer);
+                result
+            }
+            Message::Lent(lent, chunk) => {
+                let result = self.process(Body::Lent(&lent));
+                // The application may have disconnected; then the ring is gone and there is nothing to give back.
+                let _ = self.with_shm(|ring, _, _| ring.reclaim(chunk));
+                result
+            }
+        }
+    }
+
+    fn process(self: &Arc<Self>, body: Body<'_>) -> Result<End> {
+        let bytes: &[u8] = match &body {
+            Body::Lent(lent) => lent,
+            Body::Copied(bytes) => bytes,
+        };
+        let arrived = bytes.len();
+        let head = MessageHead::decode(bytes).ok_or(Error::Disconnected)?;
+        if head.id == MSG_DISCONNECT {
+            return Err(Error::Disconnected);
+        }
+        let size = usize::try_from(head.size).unwrap_or(0);
+        if size < REQUEST_HEAD_LEN || size > arrived || arrived > self.max_msg_size as usize {
+            return Err(Error::Corrupt);
+        }
+        super::super::stats::count(&self.counters.requests);
+        let more = self.service.handler.process(self, &mut Request { body, len: size });
+        Ok(if more < 0 { End::Later } else { End::Empty })
+    }
+}

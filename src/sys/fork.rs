@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//! Notices that this process is a forked copy, without a system call per question.
+
+use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+static GENERATION: AtomicU32 = AtomicU32::new(0);
+static INSTALL: Once = Once::new();
+
+extern "C" fn in_child() {
+    GENERATION.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Starts counting; later calls change nothing. Forks before the first call are not seen, and need not be: whoever
+/// wants to compare generations takes the first one after calling this.
+pub fn watch() {
+    INSTALL.call_once(|| {
+        // SAFETY: `in_child` is an `extern "C"` function that only adds to an atomic, which is allowed in a forked child.
+        // A failure (out of memory) leaves the counter still, which means "no fork seen".
+        unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+    });
+}
+
+/// Differs from what the parent process saw once `fork()` has made this process.
+#[must_use]
+pub fn generation() -> u32 {
+    GENERATION.load(Ordering::Relaxed)
+}
