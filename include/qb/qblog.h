@@ -241,33 +241,33 @@ void qb_log_from_external_source_va2(const char *message_id,
  */
 
 /** Logs with an id of the journal's catalog and with tags. */
-#define qb_logt2(message_id, priority, tags, fmt, args...)                     \
+#define qb_logt2(message_id, priority, tags, fmt, ...)                     \
 	do {                                                                   \
 		struct qb_log_callsite *descriptor_pt = qb_log_callsite_get2(  \
 			message_id, __func__, __FILE__, fmt, priority,         \
 			__LINE__, tags);                                       \
-		qb_log_real_(descriptor_pt, ##args);                           \
+		qb_log_real_(descriptor_pt, ##__VA_ARGS__);                           \
 	} while (0)
 
 /** Logs with tags. */
-#define qb_logt(priority, tags, fmt, args...)                                  \
-	qb_logt2(NULL, priority, tags, fmt, ##args)
+#define qb_logt(priority, tags, fmt, ...)                                  \
+	qb_logt2(NULL, priority, tags, fmt, ##__VA_ARGS__)
 
 /** Logs with an id of the journal's catalog. */
-#define qb_log2(message_id, priority, fmt, args...)                            \
-	qb_logt2(message_id, priority, 0, fmt, ##args)
+#define qb_log2(message_id, priority, fmt, ...)                            \
+	qb_logt2(message_id, priority, 0, fmt, ##__VA_ARGS__)
 
 /** Logs: priority, format, arguments. */
-#define qb_log(priority, fmt, args...) qb_logt(priority, 0, fmt, ##args)
+#define qb_log(priority, fmt, ...) qb_logt(priority, 0, fmt, ##__VA_ARGS__)
 
 /** Logs with the text and the number of errno at the end. fmt is a literal. */
 #ifndef S_SPLINT_S
-#define qb_perror(priority, fmt, args...)                                      \
+#define qb_perror(priority, fmt, ...)                                      \
 	do {                                                                   \
 		char _perr_buf_[QB_LOG_STRERROR_MAX_LEN];                      \
 		const char *_perr_str_ =                                       \
 			qb_strerror_r(errno, _perr_buf_, sizeof(_perr_buf_));  \
-		qb_logt(priority, 0, fmt ": %s (%d)", ##args, _perr_str_,      \
+		qb_logt(priority, 0, fmt ": %s (%d)", ##__VA_ARGS__, _perr_str_,      \
 			errno);                                                \
 	} while (0)
 #else
