@@ -340,7 +340,7 @@ static void slots(void)
 	       qb_log_ctl(2, QB_LOG_CONF_SIZE, 1023), qb_log_ctl(2, QB_LOG_CONF_ENABLED, 1));
 	for (int c = 1; c < 12; c++) {
 		if (c != QB_LOG_CONF_IDENT && c != QB_LOG_CONF_USE_JOURNAL) {
-			printf("conf %d: %d\n", c, qb_log_ctl(9, c, 1));
+			printf("conf %d: %d\n", c, qb_log_ctl(9, c, c != QB_LOG_CONF_THREADED));
 		}
 	}
 	printf("ident %d\n", qb_log_ctl2(9, QB_LOG_CONF_IDENT, QB_LOG_CTL2_S("other")));
@@ -454,6 +454,9 @@ static void threaded(void)
 	qb_log_fini();
 }
 
+/* The number of stored bytes is printed too where the reference has it right. */
+static const char *row = "";
+
 static void round_trip(const char *fmt, ...)
 {
 	char packed[512], text[512];
@@ -464,7 +467,7 @@ static void round_trip(const char *fmt, ...)
 	len = qb_vsnprintf_serialize(packed, sizeof packed, fmt, ap);
 	va_end(ap);
 	shown = qb_vsnprintf_deserialize(text, sizeof text, packed);
-	printf("serial '%s': %zu [", fmt, len);
+	printf("%sserial '%s': %zu [", row, fmt, len);
 	show(text);
 	printf("] %zu\n", shown);
 }
@@ -483,7 +486,9 @@ static void serial(void)
 	round_trip("%c%c%c", 'a', 'b', 'c');
 	round_trip("%p %p", (void *)0x1234, (void *)0);
 	round_trip("%s|%15s|%.10s|%-15s|", "abc", "def", "0123456789abcdef", "left");
+	row = "~log-serial-precision ";
 	round_trip("%15.10s|%-15.10s|%.15s", "0123456789abcdef", "0123456789abcdef", "ghi");
+	row = "";
 	round_trip("%s", (char *)NULL);
 	round_trip("%*d %-*d|", 6, v, 6, v);
 	round_trip("%.32x %.32x", 5, 6);
@@ -492,6 +497,7 @@ static void serial(void)
 	round_trip("ext\aended %d", 5);
 	round_trip("%s %s %s %s %s %s", "1", "22", "333", "4444", "55555", "666666");
 	round_trip("no conversion at the end %d.", INT_MIN);
+	row = "~log-serial-percent ";
 	round_trip("%lu%%", 5UL);
 	printf("limit %zu ", qb_vsnprintf_serialize(packed, 11, "123456789____", none));
 	qb_vsnprintf_deserialize(text, sizeof text, packed);

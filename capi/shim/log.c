@@ -16,14 +16,20 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-struct plan {
-	uint32_t text;
-	uint32_t serial;
+/* A message whose arguments are still in a va_list, with space for what becomes of it. */
+struct message {
+	const char *format;
+	va_list *args;
+	int error; /* errno when the message was logged, for %m */
+	char *text;
+	char text_space[QB_LOG_MAX_LEN];
+	char serial_space[QB_LOG_MAX_LEN + 1];
 };
 
-int qb_shim_log_begin(const struct qb_log_callsite *cs, struct plan *plan);
-void qb_shim_log_finish(const struct qb_log_callsite *cs, char *text, size_t text_len, const char *serial,
-			size_t serial_len);
+int qb_shim_log_wanted(const struct qb_log_callsite *cs);
+void qb_shim_log(const struct qb_log_callsite *cs, struct message *message);
+char *qb_shim_message_text(struct message *message, size_t size, size_t *len);
+const char *qb_shim_message_serial(struct message *message, size_t size, size_t *len);
 
 /* The length of the text with its NUL. One newline at the end of a text that fitted goes. */
 static size_t format_text(char *text, size_t size, const char *format, va_list ap)
@@ -43,60 +49,81 @@ static size_t format_text(char *text, size_t size, const char *format, va_list a
 	return len + 1;
 }
 
-static void emit(struct qb_log_callsite *cs, va_list ap)
+char *qb_shim_message_text(struct message *message, size_t size, size_t *len)
 {
-	char text_space[QB_LOG_MAX_LEN], serial_space[QB_LOG_MAX_LEN + 1];
-	char *text = text_space;
-	const char *format;
-	size_t text_len = 0, serial_len = 0;
-	int saved = errno;
-	struct plan plan;
-	va_list copy;
+	va_list args;
 
-	if (!qb_shim_log_begin(cs, &plan)) {
-		return;
-	}
-	format = cs->format != NULL ? cs->format : "";
-	if (plan.serial > 0) {
-		va_copy(copy, ap);
-		errno = saved;
-		serial_len = qb_shim_serialize(serial_space, plan.serial, format, copy);
-		va_end(copy);
-		/* A length beyond the limit: the core stores its substitute. */
-		serial_len = serial_len >= plan.serial ? sizeof serial_space : serial_len;
-	}
-	if (plan.text > 0) {
-		if (plan.text > sizeof text_space) {
-			text = malloc(plan.text);
-			if (text == NULL) {
-				text = text_space;
-				plan.text = sizeof text_space;
-			}
+	message->text = message->text_space;
+	if (size > sizeof message->text_space) {
+		message->text = malloc(size);
+		if (message->text == NULL) {
+			message->text = message->text_space;
+			size = sizeof message->text_space;
 		}
-		va_copy(copy, ap);
-		errno = saved;
-		text_len = format_text(text, plan.text, format, copy);
-		va_end(copy);
 	}
-	qb_shim_log_finish(cs, text, text_len, serial_space, serial_len);
-	if (text != text_space) {
-		free(text);
+	va_copy(args, *message->args);
+	errno = message->error;
+	*len = format_text(message->text, size, message->format, args);
+	va_end(args);
+	return message->text;
+}
+
+const char *qb_shim_message_serial(struct message *message, size_t size, size_t *len)
+{
+	va_list args;
+
+	va_copy(args, *message->args);
+	errno = message->error;
+	*len = qb_shim_serialize(message->serial_space, size, message->format, args);
+	va_end(args);
+	if (*len >= size) {
+		/* A length beyond the limit: the core stores its substitute. */
+		*len = sizeof message->serial_space;
 	}
-	errno = saved;
+	return message->serial_space;
+}
+
+static void emit(struct qb_log_callsite *cs, va_list *args)
+{
+	struct message message;
+
+	message.format = cs->format != NULL ? cs->format : "";
+	message.args = args;
+	message.error = errno;
+	message.text = message.text_space;
+	qb_shim_log(cs, &message);
+	if (message.text != message.text_space) {
+		free(message.text);
+	}
+	errno = message.error;
+}
+
+/* A va_list parameter may be an array type, whose address is not that of a va_list. */
+static void emit_copy(struct qb_log_callsite *cs, va_list ap)
+{
+	va_list args;
+
+	va_copy(args, ap);
+	emit(cs, &args);
+	va_end(args);
 }
 
 EXPORT void qb_log_real_va_(struct qb_log_callsite *cs, va_list ap)
 {
-	emit(cs, ap);
+	if (qb_shim_log_wanted(cs)) {
+		emit_copy(cs, ap);
+	}
 }
 
 EXPORT void qb_log_real_(struct qb_log_callsite *cs, ...)
 {
 	va_list ap;
 
-	va_start(ap, cs);
-	emit(cs, ap);
-	va_end(ap);
+	if (qb_shim_log_wanted(cs)) {
+		va_start(ap, cs);
+		emit(cs, &ap);
+		va_end(ap);
+	}
 }
 
 EXPORT void qb_log_from_external_source_va2(const char *message_id, const char *function, const char *filename,
@@ -108,8 +135,8 @@ EXPORT void qb_log_from_external_source_va2(const char *message_id, const char *
 		qb_log_callsite_get2(message_id, function, filename, format, priority, lineno, tags);
 
 	errno = saved;
-	if (cs != NULL) {
-		emit(cs, ap);
+	if (qb_shim_log_wanted(cs)) {
+		emit_copy(cs, ap);
 	}
 }
 

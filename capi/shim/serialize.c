@@ -95,13 +95,23 @@ static enum op integer(char letter, int h, char modifier)
 	return OP_INT;
 }
 
+static inline int is_flag(char c)
+{
+	return c == '-' || c == '0' || c == '#' || c == ' ' || c == '+' || c == '\'' || c == 'I';
+}
+
+static inline int is_modifier(char c)
+{
+	return c == 'l' || c == 'h' || c == 'z' || c == 'j' || c == 't' || c == 'q' || c == 'L' || c == 'Z';
+}
+
 /*
  * Reads the conversion behind a '%' at `from`, writes its rewritten form to `to` (never longer) and its steps. Returns what
  * follows it, or NULL if it has no stored form.
  */
 static const char *conversion(const char *from, char **to, struct step *steps, size_t *count)
 {
-	char *at = *to, modifier = 0, letter;
+	char *at = *to, *modifiers, modifier = 0, letter;
 	int h = 0, precision = -1;
 	struct step *step;
 
@@ -109,7 +119,7 @@ static const char *conversion(const char *from, char **to, struct step *steps, s
 		return NULL;
 	}
 	*at++ = '%';
-	while (*from != '\0' && strchr("#-0 +'I", *from) != NULL) {
+	while (is_flag(*from)) {
 		*at++ = *from++;
 	}
 	if (*from == '*') {
@@ -137,23 +147,27 @@ static const char *conversion(const char *from, char **to, struct step *steps, s
 			}
 		}
 	}
-	for (; *from != '\0' && strchr("hlLqzZtj", *from) != NULL; from++) {
+	modifiers = at;
+	for (; is_modifier(*from); from++) {
 		if (*from == 'h') {
 			h++;
 		} else {
 			modifier = *from == 'Z' ? 'z' : modifier == 'l' && *from == 'l' ? 'q' : *from;
+			/* Readers know l, z, t and j: of the same length as what they stand for. */
+			*at++ = *from == 'L' || *from == 'q' ? 'l' : *from == 'Z' ? 'z' : *from;
 		}
 	}
 	letter = *from++;
 	step = &steps[(*count)++];
 	step->precision = precision;
-	switch (letter) {
-	case 'd': case 'i': case 'o': case 'u': case 'x': case 'X':
+	if (letter == 'd' || letter == 'i' || letter == 'u' || letter == 'x' || letter == 'X' || letter == 'o') {
 		step->op = (uint8_t)integer(letter, h, modifier);
-		if (modifier != 0) {
-			*at++ = 'l';
-		}
-		break;
+		*at++ = letter;
+		*to = at;
+		return from;
+	}
+	at = modifiers; /* for integers only */
+	switch (letter) {
 	case 'e': case 'E': case 'f': case 'F': case 'g': case 'G': case 'a': case 'A':
 		step->op = modifier == 'L' || modifier == 'q' ? OP_LDOUBLE : OP_DOUBLE;
 		break;

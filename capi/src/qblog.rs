@@ -272,7 +272,7 @@ fn filter_ctl(value: i32, c: u32, kind: u32, text: Option<&CStr>, high: u8, low:
     if c <= 2 {
         control::filter(value, op, kind, text, high, low)
     } else {
-        control::tag(value.cast_unsigned(), op, kind, text, high, low)
+        control::tag(value as u32, op, kind, text, high, low)
     }
 }
 

@@ -10,12 +10,14 @@ use crate::ring::{MAGIC_READY, Words, Writer, dump::Header};
 use crate::sys::calendar::Stamp;
 use crate::sys::dir::Dir;
 use crate::{Error, Result};
-use std::cell::Cell;
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::sync::atomic::{
+    AtomicBool,
+    Ordering::{Acquire, Relaxed, Release},
+};
 
 /// The longest serialized message.
 pub const MAX_MESSAGE: usize = 512;
@@ -27,8 +29,9 @@ pub const TOO_LONG: &[u8] =
 
 /// An open blackbox. The ring is shared with forked children, so both indices live in it. Dropped by the process that made it, it takes its files away.
 pub struct Store {
-    files: Arc<RingFiles>,
-    writer: Mutex<Writer<Arc<RingFiles>>>,
+    files: RingFiles,
+    /// A thread is writing. Not a mutex, so that a signal handler and a forked child can do without it.
+    busy: AtomicBool,
     dir: Dir,
     owner: u32,
 }
@@ -53,38 +56,40 @@ impl Store {
         let holder = std::fs::metadata(&path)?.uid();
         let dir = Dir::open(&path, &[holder])?;
         let files = RingFiles::create_in(&dir, file, &path.join(file), size, 0, None, 0o600, false)?;
-        let files = Arc::new(files);
-        Ok(Self { writer: Mutex::new(Writer::shared(Arc::clone(&files))), files, dir, owner })
+        Ok(Self { files, busy: AtomicBool::new(false), dir, owner })
     }
 
-    /// Appends one record; the oldest ones make room. A record for which the ring is too short is skipped.
-    pub fn append(&self, site: &SiteRef<'_>, time: Stamp, message: &[u8]) -> Result<()> {
-        thread_local! {
-            static RECORD: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-        }
+    /// Appends one record; the oldest ones make room. A record for which the ring is too short is skipped. `record` is room
+    /// for it.
+    pub fn append(
+        &self,
+        site: &SiteRef<'_>,
+        time: Stamp,
+        message: &[u8],
+        record: &mut Vec<u8>,
+    ) -> Result<()> {
         let message = if message.is_empty() || message.len() > MAX_MESSAGE { TOO_LONG } else { message };
-        let mut record = RECORD.try_with(Cell::take).unwrap_or_default();
+        let function = site.function().to_bytes_with_nul();
+        let mut fixed = [0u8; 13];
+        fixed[..4].copy_from_slice(&site.head.line().to_ne_bytes());
+        fixed[4..8].copy_from_slice(&site.head.tags().to_ne_bytes());
+        fixed[8] = site.head.priority();
+        fixed[9..].copy_from_slice(&(function.len() as u32).to_ne_bytes());
+        let mut second = [0u8; 20];
+        second[..8].copy_from_slice(&time.sec.to_ne_bytes());
+        second[8..16].copy_from_slice(&time.nsec.to_ne_bytes());
+        second[16..].copy_from_slice(&(message.len() as u32).to_ne_bytes());
         record.clear();
-        let function = site.function.to_bytes_with_nul();
-        record.extend_from_slice(&site.head.line().to_ne_bytes());
-        record.extend_from_slice(&site.head.tags().to_ne_bytes());
-        record.push(site.head.priority());
-        record.extend_from_slice(&(function.len() as u32).to_ne_bytes());
+        record.reserve(fixed.len() + function.len() + second.len() + message.len());
+        record.extend_from_slice(&fixed);
         record.extend_from_slice(function);
-        record.extend_from_slice(&time.sec.to_ne_bytes());
-        record.extend_from_slice(&time.nsec.to_ne_bytes());
-        record.extend_from_slice(&(message.len() as u32).to_ne_bytes());
+        record.extend_from_slice(&second);
         record.extend_from_slice(message);
-        let done = self.write(&record);
-        let _ = RECORD.try_with(|kept| kept.set(record));
-        done
-    }
-
-    fn write(&self, record: &[u8]) -> Result<()> {
-        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.files.size().fits(record.len()) {
             return Err(Error::TooBig);
         }
+        let _turn = Turn::wait(&self.busy);
+        let mut writer = Writer::shared(&self.files);
         let claim = match writer.claim_over(record.len(), || ()) {
             Ok(claim) => claim,
             Err(_) => {
@@ -99,20 +104,21 @@ impl Store {
         writer.commit(claim, record.len())
     }
 
+    /// In a forked child, where the thread that had the turn may not exist.
+    pub fn forked(&self) {
+        self.busy.store(false, Release);
+    }
+
     /// Writes the dump: two headers and the ring as it is. Returns the bytes written. For signal handlers: allocates nothing and
     /// waits for nobody for more than a moment. A writer that is at work keeps out meanwhile, unless this call interrupted it.
     pub fn dump(&self, mut out: &File) -> Result<usize> {
-        let mut pause = 0;
-        let _quiet = loop {
-            match self.writer.try_lock() {
-                Ok(guard) => break Some(guard),
-                Err(TryLockError::Poisoned(guard)) => break Some(guard.into_inner()),
-                Err(TryLockError::WouldBlock) if pause < 200 => std::thread::yield_now(),
-                Err(TryLockError::WouldBlock) => break None,
-            }
-            pause += 1;
-        };
-        let ring = &*self.files;
+        let _turn = (0..200).find_map(|_| {
+            Turn::take(&self.busy).or_else(|| {
+                std::thread::yield_now();
+                None
+            })
+        });
+        let ring = &self.files;
         let size = ring.size();
         let write_pt = size.index(ring.write_pt()?.observe())?;
         let read_pt = self.first_readable(size.index(ring.read_pt()?.observe())?, write_pt)?;
@@ -157,6 +163,35 @@ impl Store {
             at = size.add(at, words);
         }
         Ok(true)
+    }
+}
+
+/// The right to write.
+struct Turn<'a>(&'a AtomicBool);
+
+impl<'a> Turn<'a> {
+    /// None while another thread has it.
+    #[inline]
+    fn take(busy: &'a AtomicBool) -> Option<Self> {
+        busy.compare_exchange(false, true, Acquire, Relaxed).is_ok().then_some(Self(busy))
+    }
+
+    fn wait(busy: &'a AtomicBool) -> Self {
+        for tries in 0u32.. {
+            if let Some(turn) = Self::take(busy) {
+                return turn;
+            }
+            // The one who has it is either about to finish or was preempted.
+            if tries < 20 { std::hint::spin_loop() } else { std::thread::yield_now() }
+        }
+        Self(busy)
+    }
+}
+
+impl Drop for Turn<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.store(false, Release);
     }
 }
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //! The configuration: slots, rules and registered callsites, behind one lock. No program's function is called while it is held.
 
+use super::blackbox::Store;
 use super::filter::Rules;
 use super::format::{self, Fixed, Format};
 use super::live::{self, Dest, LOCKED, Live, LiveSlot, Options, SLOTS, Sink};
-use super::blackbox::Store;
 use super::site::SiteRef;
 use super::table::Table;
 use crate::{Error, Result};

@@ -371,4 +371,3 @@ pub fn tag(tags: u32, op: RuleOp, kind: Kind, text: &CStr, high: u8, low: u8) ->
     }
     Ok(())
 }
-

@@ -199,4 +199,3 @@ fn take<const N: usize>(rest: &mut &[u8]) -> std::result::Result<[u8; N], Damage
     *rest = tail;
     Ok(*head)
 }
-

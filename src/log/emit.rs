@@ -14,7 +14,7 @@ use super::{Level, logger};
 use crate::sys::calendar::{self, Stamp};
 use crate::{Error, Result};
 use std::ffi::CStr;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::fs::File;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, MutexGuard, PoisonError, RwLock, RwLockWriteGuard, TryLockError};
@@ -27,52 +27,74 @@ static BLACKBOX: RwLock<Option<Arc<Store>>> = RwLock::new(None);
 /// The library's own messages.
 pub const LIBRARY_TAG: u32 = 1 << 31;
 
-/// What a message has to be prepared for; see [`begin`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Plan {
-    /// Bytes for the formatted text with its NUL; 0 if nobody wants text.
-    pub text: usize,
-    /// Bytes for the serialized message; 0 if the blackbox does not want it.
-    pub serial: usize,
+/// A message that is not formatted yet.
+pub trait Message {
+    /// Formats it, into at most `size` bytes with its NUL. Called at most once.
+    fn text(&mut self, size: usize) -> &mut [u8];
+    /// Serializes it, into fewer than `size` bytes; more than 512 bytes mean that it did not fit. Called at most once.
+    fn serial(&mut self, size: usize) -> &[u8];
 }
 
-/// Asks whether anybody wants a message from here. If so, the calling thread is inside a log call until [`finish`], which must
-/// follow; what it logs meanwhile is dropped.
+/// True if [`log`] would do anything for a message from here.
 #[inline]
-pub fn begin(head: &SiteHead) -> Option<Plan> {
-    let wanted = head.targets() & MASK.load(Relaxed);
-    let hook = head.tags() & LIBRARY_TAG != 0 && logger::legacy().is_some();
-    if wanted == 0 && !hook {
-        return None;
-    }
-    begin_wanted(wanted, hook)
+#[must_use]
+pub fn is_wanted(head: &SiteHead) -> bool {
+    head.targets() & MASK.load(Relaxed) != 0 || (head.tags() & LIBRARY_TAG != 0 && logger::legacy().is_some())
 }
 
-fn begin_wanted(wanted: u32, hook: bool) -> Option<Plan> {
-    if EMITTING.try_with(|e| e.replace(true)).unwrap_or(true) {
-        return None;
-    }
-    let plan = live::with(|live| {
-        let mut plan = Plan { text: 0, serial: 0 };
-        each(live, wanted, |_, slot| match slot.dest {
-            Dest::Sink(_) => plan.text = plan.text.max(slot.max_line),
-            Dest::Blackbox(_) => plan.serial = slot.max_line.min(super::blackbox::MAX_MESSAGE),
-        });
-        if hook && plan.text == 0 {
-            plan.text = 512;
+/// Delivers a message to the targets that want it. A message that is logged meanwhile by this thread, that is by the function of
+/// a target, is dropped.
+pub fn log<M: Message>(site: &SiteRef<'static>, message: &mut M) {
+    let _ = EMITTING.try_with(|emitting| {
+        if !emitting.replace(true) {
+            log_once(site, message);
+            emitting.set(false);
         }
-        plan
     });
-    match plan {
-        Some(plan) if plan.text != 0 || plan.serial != 0 => Some(plan),
-        _ => {
-            EMITTING.set(false);
-            None
+}
+
+fn log_once<M: Message>(site: &SiteRef<'static>, message: &mut M) {
+    let wanted = site.head.targets() & MASK.load(Relaxed);
+    let hook = if site.head.tags() & LIBRARY_TAG != 0 { logger::legacy() } else { None };
+    live::with(|live| {
+        let (mut size, mut store) = (0, None);
+        each(live, wanted, |_, slot| match &slot.dest {
+            Dest::Sink(_) => size = size.max(slot.max_line),
+            Dest::Blackbox(b) => store = Some((b, slot.max_line.min(super::blackbox::MAX_MESSAGE))),
+        });
+        let time = calendar::coarse_now();
+        if let Some((store, size)) = store {
+            let serial = message.serial(size);
+            live::with_line(|record| {
+                let _ = store.append(site, time, serial, record);
+            });
         }
+        if size > 0 || hook.is_some() {
+            let text = message.text(if size == 0 { 512 } else { size });
+            if let Some(hook) = hook {
+                as_shown(text, true, |text| hook(site, text));
+            }
+            to_sinks(live, wanted, site, time, text);
+        }
+    });
+}
+
+fn to_sinks(live: &Live, wanted: u32, site: &SiteRef<'static>, time: Stamp, text: &mut [u8]) {
+    let _gate = GATE.read().unwrap_or_else(PoisonError::into_inner);
+    // Whoever disabled a target before it could close the gate must find nobody inside.
+    let wanted = wanted & MASK.load(Relaxed);
+    let mut post = false;
+    each(live, wanted, |n, slot| match &slot.dest {
+        Dest::Blackbox(_) => (),
+        Dest::Sink(_) if slot.threaded && worker::takes() => post = true,
+        Dest::Sink(_) => deliver(n, slot, site, time, text),
+    });
+    if post {
+        worker::post(*site, time, text);
     }
 }
 
-fn each(live: &Live, mut wanted: u32, mut visit: impl FnMut(usize, &LiveSlot)) {
+fn each<'a>(live: &'a Live, mut wanted: u32, mut visit: impl FnMut(usize, &'a LiveSlot)) {
     while wanted != 0 {
         let n = wanted.trailing_zeros() as usize;
         wanted &= wanted - 1;
@@ -80,41 +102,6 @@ fn each(live: &Live, mut wanted: u32, mut visit: impl FnMut(usize, &LiveSlot)) {
             visit(n, slot);
         }
     }
-}
-
-/// Delivers what [`begin`] announced: `text` with its NUL, the serialized message. Only a caller that got a plan may call it.
-pub fn finish(site: &SiteRef<'static>, mut text: Option<&mut [u8]>, serial: Option<&[u8]>) {
-    let time = calendar::coarse_now();
-    if let (Some(text), true) = (text.as_deref_mut(), site.head.tags() & LIBRARY_TAG != 0)
-        && let Some(hook) = logger::legacy()
-    {
-        as_shown(text, true, |text| hook(site, text));
-    }
-    let wanted = site.head.targets();
-    if wanted & MASK.load(Relaxed) != 0 {
-        let _gate = GATE.read().unwrap_or_else(PoisonError::into_inner);
-        let post = live::with(|live| {
-            let mut post = false;
-            each(live, wanted, |n, slot| match &slot.dest {
-                Dest::Blackbox(store) => {
-                    if let Some(serial) = serial {
-                        let _ = store.append(site, time, serial);
-                    }
-                }
-                Dest::Sink(_) if slot.threaded && worker::takes() => post = true,
-                Dest::Sink(_) => {
-                    if let Some(text) = text.as_deref_mut() {
-                        deliver(n, slot, site, time, text);
-                    }
-                }
-            });
-            post
-        });
-        if let (Some(true), Some(text)) = (post, text) {
-            worker::post(*site, time, text);
-        }
-    }
-    EMITTING.set(false);
 }
 
 /// One plain message to one target's sink.
@@ -232,6 +219,14 @@ pub fn has_blackbox() -> bool {
     with_blackbox(|_| Ok(())).is_ok()
 }
 
+/// In a forked child: nobody is writing to the blackbox.
+pub(super) fn blackbox_forked() {
+    let _ = with_blackbox(|store| {
+        store.forked();
+        Ok(())
+    });
+}
+
 /// Writes the blackbox to a file that is open for writing; returns the bytes written. May be called from a handler of a fatal
 /// signal, whatever the signal interrupted.
 pub fn dump_blackbox(out: &File) -> Result<usize> {
@@ -247,35 +242,46 @@ pub(super) fn library(file: &str, line: u32, level: Level, args: fmt::Arguments<
     let len = file.len().min(name.len() - 1);
     name[..len].copy_from_slice(&file.as_bytes()[..len]);
     let Ok(filename) = CStr::from_bytes_until_nul(&name) else { return };
-    let key =
-        Key { function: c"", filename, format: c"%s", message_id: None, priority: level as u8, line };
+    let key = Key { function: c"", filename, format: c"%s", message_id: None, priority: level as u8, line };
     let Some(site) = logger::site(&key, LIBRARY_TAG) else { return };
-    let Some(plan) = begin(site.head()) else { return };
-    let mut text = String::from("%s\0");
-    let _ = text.write_fmt(args);
-    let mut text = text.into_bytes();
-    text.retain(|b| *b != 0);
-    text.insert(2, 0);
-    if text.last() == Some(&b'\n') {
-        text.pop();
-    }
-    text.push(0);
-    let cut = |limit: usize, bytes: &mut Vec<u8>| {
-        if bytes.len() > limit {
-            bytes.truncate(limit.max(1) - 1);
-            bytes.push(0);
+    if is_wanted(site.head()) {
+        let mut text = args.to_string().into_bytes();
+        text.retain(|b| *b != 0);
+        if text.last() == Some(&b'\n') {
+            text.pop();
         }
-    };
-    let mut serial = text.clone();
-    cut(plan.serial.max(4), &mut serial);
-    let mut text = text.split_off(3);
-    cut(plan.text.max(1), &mut text);
-    finish(&site.view(), (plan.text > 0).then_some(&mut text[..]), (plan.serial > 0).then_some(&serial[..]));
+        log(&site.view(), &mut Ready { text, packed: Vec::new() });
+    }
+}
+
+/// A text that needs no format.
+struct Ready {
+    text: Vec<u8>,
+    packed: Vec<u8>,
+}
+
+impl Message for Ready {
+    fn text(&mut self, size: usize) -> &mut [u8] {
+        self.text.truncate(size.max(1) - 1);
+        self.text.push(0);
+        &mut self.text
+    }
+    fn serial(&mut self, size: usize) -> &[u8] {
+        let len = self.text.len().min(size.saturating_sub(5));
+        self.packed = [b"%s\0", &self.text[..len], b"\0"].concat();
+        &self.packed
+    }
 }
 
 /// Formats a message for a target, as [`super::Sink`]s that take lines get it; for the program's own loggers. `out` gets at most the
 /// target's line length, without a NUL.
-pub fn format_for(slot: i32, site: &SiteRef<'_>, time: Stamp, message: &[u8], out: &mut Vec<u8>) -> Result<()> {
+pub fn format_for(
+    slot: i32,
+    site: &SiteRef<'_>,
+    time: Stamp,
+    message: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<()> {
     let n = usize::try_from(slot).ok().filter(|n| *n < SLOTS).ok_or(Error::Os(libc::EBADF))?;
     let parts = Line { site, time, message, stringify: logger::stringify() };
     let done = live::with(|live| {

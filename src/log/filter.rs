@@ -90,12 +90,12 @@ impl Rule {
             return true;
         }
         match self.kind {
-            Kind::File => listed(self.text.to_bytes(), site.filename.to_bytes()),
-            Kind::Function => listed(self.text.to_bytes(), site.function.to_bytes()),
-            Kind::Format => contains(site.format.to_bytes(), self.text.to_bytes()),
-            Kind::FileRegex => self.found(site.filename),
-            Kind::FunctionRegex => self.found(site.function),
-            Kind::FormatRegex => self.found(site.format),
+            Kind::File => listed(self.text.to_bytes(), site.filename().to_bytes()),
+            Kind::Function => listed(self.text.to_bytes(), site.function().to_bytes()),
+            Kind::Format => contains(site.format().to_bytes(), self.text.to_bytes()),
+            Kind::FileRegex => self.found(site.filename()),
+            Kind::FunctionRegex => self.found(site.function()),
+            Kind::FormatRegex => self.found(site.format()),
         }
     }
 
@@ -190,6 +190,8 @@ mod tests {
     #[test]
     fn long_names_match_in_full() {
         let name = CString::new(vec![b'x'; 3000]).unwrap();
-        assert!(listed(name.to_bytes(), name.to_bytes()) && !listed(name.to_bytes(), &name.to_bytes()[..498]));
+        assert!(
+            listed(name.to_bytes(), name.to_bytes()) && !listed(name.to_bytes(), &name.to_bytes()[..498])
+        );
     }
 }

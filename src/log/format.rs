@@ -192,8 +192,8 @@ pub struct Line<'a> {
 impl Line<'_> {
     fn field(&self, field: Field, width: usize, right: bool, max: usize, out: &mut Vec<u8>) {
         match field {
-            Field::Function => pad(out, self.site.function.to_bytes(), width, right, max),
-            Field::File => pad(out, self.site.filename.to_bytes(), width, right, max),
+            Field::Function => pad(out, self.site.function().to_bytes(), width, right, max),
+            Field::File => pad(out, self.site.filename().to_bytes(), width, right, max),
             Field::Line => pad(out, decimal(self.site.head.line(), &mut [0; 10]), width, right, max),
             Field::Priority => {
                 pad(out, priority_name(self.site.head.priority()).as_bytes(), width, right, max);

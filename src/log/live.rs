@@ -10,7 +10,11 @@ use super::site::SiteRef;
 use crate::sys::calendar::Stamp;
 use std::cell::Cell;
 use std::ffi::CStr;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::{Acquire, Relaxed, Release}};
+use std::rc::Rc;
+use std::sync::atomic::{
+    AtomicU32, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use std::sync::{Arc, RwLock, RwLockWriteGuard};
 
 /// How many targets there can be.
@@ -106,10 +110,13 @@ static NUMBER: AtomicU64 = AtomicU64::new(0);
 /// Bit n: target n is enabled.
 pub(super) static MASK: AtomicU32 = AtomicU32::new(0);
 
+/// A snapshot with its number.
+type Numbered = (u64, Arc<Live>);
+
 thread_local! {
     pub(super) static EMITTING: Cell<bool> = const { Cell::new(false) };
     pub(super) static LOCKED: Cell<bool> = const { Cell::new(false) };
-    static KEPT: Cell<Option<(u64, Arc<Live>)>> = const { Cell::new(None) };
+    static KEPT: Cell<Option<Rc<Numbered>>> = const { Cell::new(None) };
 }
 
 /// Sets a thread's flag for as long as it lives.
@@ -141,7 +148,9 @@ pub(super) fn publish(live: Live) {
 }
 
 /// Keeps threads from renewing and everybody from publishing, for `fork()`.
-pub(super) struct Frozen(#[allow(dead_code, reason = "held, not read")] RwLockWriteGuard<'static, Option<Arc<Live>>>);
+pub(super) struct Frozen(
+    #[allow(dead_code, reason = "held, not read")] RwLockWriteGuard<'static, Option<Arc<Live>>>,
+);
 
 pub(super) fn freeze() -> Frozen {
     Frozen(LIVE.write().unwrap_or_else(std::sync::PoisonError::into_inner))
@@ -150,19 +159,25 @@ pub(super) fn freeze() -> Frozen {
 /// Runs `f` on the current snapshot; None if there is none, or if this thread was interrupted while it held a lock.
 #[inline]
 pub(super) fn with<R>(f: impl FnOnce(&Live) -> R) -> Option<R> {
-    let number = NUMBER.load(Acquire);
-    let kept = KEPT.try_with(Cell::take).ok().flatten().filter(|(n, _)| *n == number);
-    let (number, live) = match kept {
-        Some(kept) => kept,
-        None => renew()?,
-    };
-    let result = f(&live);
-    let _ = KEPT.try_with(|kept| kept.set(Some((number, live))));
-    Some(result)
+    let kept = KEPT.try_with(|place| {
+        // Put back at once, for the calls that a target's function makes.
+        let number = NUMBER.load(Acquire);
+        let kept = match place.take().filter(|kept| kept.0 == number) {
+            Some(kept) => kept,
+            None => Rc::new(renew()?),
+        };
+        place.set(Some(Rc::clone(&kept)));
+        Some(kept)
+    });
+    match kept {
+        Ok(kept) => kept.map(|kept| f(&kept.1)),
+        // The thread is about to end and has nothing of its own any more.
+        Err(_) => renew().map(|(_, live)| f(&live)),
+    }
 }
 
 #[cold]
-fn renew() -> Option<(u64, Arc<Live>)> {
+fn renew() -> Option<Numbered> {
     let _flag = Flag::raise(&LOCKED)?;
     let current = LIVE.read().unwrap_or_else(std::sync::PoisonError::into_inner);
     // The number cannot change while the lock is held.
@@ -170,13 +185,21 @@ fn renew() -> Option<(u64, Arc<Live>)> {
     current.as_ref().map(|live| (number, Arc::clone(live)))
 }
 
-/// Room for formatting one line, kept by the thread.
-pub(super) fn with_line<R>(f: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+/// Room for one line or record, kept by the thread.
+#[inline]
+pub(super) fn with_line(f: impl FnOnce(&mut Vec<u8>)) {
     thread_local! {
         static LINE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     }
-    let mut line = LINE.try_with(Cell::take).unwrap_or_default();
-    let result = f(&mut line);
-    let _ = LINE.try_with(|kept| kept.set(line));
-    result
+    let mut f = Some(f);
+    let _ = LINE.try_with(|place| {
+        let mut line = place.take();
+        if let Some(f) = f.take() {
+            f(&mut line);
+        }
+        place.set(line);
+    });
+    if let Some(f) = f {
+        f(&mut Vec::new()); // the thread is about to end and has nothing of its own any more
+    }
 }

@@ -10,7 +10,10 @@ use super::{emit, worker};
 use crate::{Error, Result};
 use std::cell::Cell;
 use std::ffi::CStr;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::{Acquire, Relaxed, Release}};
+use std::sync::atomic::{
+    AtomicBool, AtomicU32,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use std::sync::{Arc, OnceLock};
 
 /// Functions through which the library calls the program's; installed once. Each is called only while its switch is on.
@@ -90,8 +93,12 @@ pub fn init(name: &CStr, facility: i32, priority: u8, statics: Statics) -> Resul
         (slot.extended, slot.sync, slot.max_len) = (true, false, 512);
     }
     emit::set_blackbox(None);
-    let targets =
-        [Target::Sink(statics.syslog), Target::Sink(statics.stderr), Target::Blackbox(None), Target::Sink(statics.stdout)];
+    let targets = [
+        Target::Sink(statics.syslog),
+        Target::Sink(statics.stderr),
+        Target::Blackbox(None),
+        Target::Sink(statics.stdout),
+    ];
     for (slot, target) in config.slots.iter_mut().zip(targets) {
         slot.target = target;
         slot.state = State::Disabled;
@@ -164,6 +171,21 @@ pub fn site(key: &Key<'_>, tags: u32) -> Option<&'static Site> {
         run_filter(site.head());
     }
     Some(site)
+}
+
+/// A site that was found by other means, which must have compared its key: as [`site`]. False if it has to be looked up after all.
+#[inline]
+pub fn revisit(site: &'static Site, tags: u32) -> bool {
+    if site.life.load(Relaxed) != LIFE.load(Relaxed) {
+        return false;
+    }
+    if tags != 0 && site.head().tags() != tags {
+        site.head().tags.store(tags, Relaxed);
+    }
+    if FILTER.load(Relaxed) {
+        run_filter(site.head());
+    }
+    true
 }
 
 #[cold]
@@ -291,4 +313,5 @@ pub fn fork_parent() {
 pub fn fork_child() {
     let mut quiet = FORKING.try_with(Cell::take).ok().flatten();
     worker::forked(quiet.as_mut());
+    emit::blackbox_forked();
 }

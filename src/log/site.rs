@@ -66,19 +66,64 @@ impl SiteHead {
     }
 }
 
-/// A site with its texts at hand.
+/// Reads a C string that a member of a [`SiteHead`] points to; NULL is the empty one. Only whoever vouches for the pointers of
+/// a foreign site can have such a function.
+pub type ReadText = fn(&AtomicPtr<c_char>) -> &'static CStr;
+
+/// A site with the way to its texts, which are read when they are needed.
 #[derive(Clone, Copy, Debug)]
 pub struct SiteRef<'a> {
     /// The part that the program sees.
     pub head: &'a SiteHead,
+    texts: Texts<'a>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Texts<'a> {
+    Own(&'a Site),
+    Foreign(ReadText),
+}
+
+impl<'a> SiteRef<'a> {
+    /// A site whose texts are read through a function.
+    #[must_use]
+    #[inline]
+    pub fn foreign(head: &'a SiteHead, read: ReadText) -> Self {
+        Self { head, texts: Texts::Foreign(read) }
+    }
     /// Function name.
-    pub function: &'a CStr,
+    #[must_use]
+    pub fn function(&self) -> &'a CStr {
+        match self.texts {
+            Texts::Own(site) => &site.function,
+            Texts::Foreign(read) => read(&self.head.function),
+        }
+    }
     /// File name.
-    pub filename: &'a CStr,
+    #[must_use]
+    pub fn filename(&self) -> &'a CStr {
+        match self.texts {
+            Texts::Own(site) => &site.filename,
+            Texts::Foreign(read) => read(&self.head.filename),
+        }
+    }
     /// printf format.
-    pub format: &'a CStr,
+    #[must_use]
+    pub fn format(&self) -> &'a CStr {
+        match self.texts {
+            Texts::Own(site) => &site.format,
+            Texts::Foreign(read) => read(&self.head.format),
+        }
+    }
     /// Message id.
-    pub message_id: Option<&'a CStr>,
+    #[must_use]
+    pub fn message_id(&self) -> Option<&'a CStr> {
+        match self.texts {
+            Texts::Own(site) => site.message_id.as_deref(),
+            Texts::Foreign(_) if self.head.message_id.load(Relaxed).is_null() => None,
+            Texts::Foreign(read) => Some(read(&self.head.message_id)),
+        }
+    }
 }
 
 /// What tells one position from another: every text, the line and the severity.
@@ -194,12 +239,20 @@ impl Site {
     /// With its texts.
     #[must_use]
     pub fn view(&self) -> SiteRef<'_> {
-        SiteRef {
-            head: &self.head,
+        SiteRef { head: &self.head, texts: Texts::Own(self) }
+    }
+
+    /// The position that it stands for.
+    #[must_use]
+    #[inline]
+    pub fn key(&self) -> Key<'_> {
+        Key {
             function: &self.function,
             filename: &self.filename,
             format: &self.format,
             message_id: self.message_id.as_deref(),
+            priority: self.priority,
+            line: self.line,
         }
     }
 
@@ -230,7 +283,9 @@ mod tests {
         let site = Site::new(&key(c"hello %d", 7));
         let same = key(&copy, 7);
         assert!(site.is(same.hash(), &same));
-        for other in [key(c"hello %s", 7), key(c"hello %d", 8), Key { message_id: Some(c""), ..key(c"hello %d", 7) }] {
+        for other in
+            [key(c"hello %s", 7), key(c"hello %d", 8), Key { message_id: Some(c""), ..key(c"hello %d", 7) }]
+        {
             assert!(!site.is(other.hash(), &other));
         }
     }

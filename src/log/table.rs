@@ -7,7 +7,10 @@
 
 use super::site::{Key, Site};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering::{Acquire, Release}};
+use std::sync::atomic::{
+    AtomicUsize,
+    Ordering::{Acquire, Release},
+};
 
 type Level = Box<[OnceLock<&'static Site>]>;
 
@@ -27,7 +30,11 @@ impl Table {
     /// An empty table.
     #[must_use]
     pub const fn new() -> Self {
-        Self { levels: [const { OnceLock::new() }; LEVELS], current: AtomicUsize::new(0), len: AtomicUsize::new(0) }
+        Self {
+            levels: [const { OnceLock::new() }; LEVELS],
+            current: AtomicUsize::new(0),
+            len: AtomicUsize::new(0),
+        }
     }
 
     #[inline]
@@ -102,7 +109,8 @@ mod tests {
     #[test]
     fn every_site_is_found_again_after_growing() {
         let table = Table::new();
-        let key = |format, line| Key { function: c"", filename: c"x", format, message_id: None, priority: 3, line };
+        let key =
+            |format, line| Key { function: c"", filename: c"x", format, message_id: None, priority: 3, line };
         for line in 0..5000u32 {
             let k = key(c"fmt", line);
             assert!(table.find(&k, k.hash()).is_none());

@@ -4,13 +4,13 @@
 //! No lock is held while a target is at work, so posting never waits for a disk. Locks and the condition are the standard library's
 //! (futexes without a table behind them), because they have to be usable in a forked child.
 
+use super::Level;
 use super::emit;
 use super::live::{Flag, LOCKED};
 use super::site::SiteRef;
+use crate::Result;
 use crate::sys::calendar::Stamp;
 use crate::sys::host;
-use super::Level;
-use crate::Result;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -227,4 +227,3 @@ pub(super) fn forked(quiet: Option<&mut emit::Quiet>) {
 pub fn is_running() -> bool {
     queue().thread.is_some()
 }
-

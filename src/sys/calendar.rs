@@ -64,7 +64,8 @@ mod tests {
 
     #[test]
     fn the_coarse_clock_is_near_the_exact_one() {
-        let exact = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
+        let exact =
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
         assert!((coarse_now().sec - exact).abs() <= 5);
     }
 

@@ -4,10 +4,13 @@
 use super::{qb_log_callsite, qb_log_filter_fn, qb_log_tags_stringify_fn};
 use crate::qbutil::qb_util_log_fn_t;
 use libc::{c_char, c_int, c_void, size_t};
-use qb::log::{self, Key, SiteHead, SiteRef, emit, logger};
+use qb::log::{self, Key, Site, SiteHead, SiteRef, emit, logger};
 use std::ffi::CStr;
 use std::mem::transmute;
-use std::sync::atomic::{AtomicPtr, Ordering::{Acquire, Release}};
+use std::sync::atomic::{
+    AtomicPtr,
+    Ordering::{Acquire, Release},
+};
 
 static FILTER: AtomicPtr<c_void> = AtomicPtr::new(std::ptr::null_mut());
 static STRINGIFY: AtomicPtr<c_void> = AtomicPtr::new(std::ptr::null_mut());
@@ -30,18 +33,12 @@ pub unsafe fn text<'a>(text: *const c_char) -> &'a CStr {
 pub unsafe fn site(cs: *const qb_log_callsite) -> Option<SiteRef<'static>> {
     // SAFETY: NULL or alive; all its members are atomics, so that the program may write them meanwhile.
     let head: &'static SiteHead = unsafe { cs.as_ref() }?;
-    let read = |member: &AtomicPtr<c_char>| member.load(Acquire).cast_const();
-    // SAFETY: each member is NULL or a C string that stays, see above.
-    unsafe {
-        let id = read(&head.message_id);
-        Some(SiteRef {
-            head,
-            function: text(read(&head.function)),
-            filename: text(read(&head.filename)),
-            format: text(read(&head.format)),
-            message_id: if id.is_null() { None } else { Some(text(id)) },
-        })
-    }
+    Some(SiteRef::foreign(head, read))
+}
+
+fn read(member: &AtomicPtr<c_char>) -> &'static CStr {
+    // SAFETY: only sites from `site` are given this function, so the member is NULL or a C string that stays.
+    unsafe { text(member.load(Acquire)) }
 }
 
 /// The body of qb_log_callsite_get2().
@@ -61,6 +58,15 @@ pub unsafe fn find(
     if !logger::is_running() {
         return std::ptr::null_mut();
     }
+    let place = &RECENT[slot_of(format, filename, line)];
+    // SAFETY: NULL or a leaked site: only such are stored below.
+    if let Some(known) = unsafe { place.load(Acquire).as_ref::<'static>() }
+        // SAFETY: NULL or NUL-terminated by the caller's contract.
+        && unsafe { is_same(known, id, function, filename, format, priority, line) }
+        && logger::revisit(known, tags)
+    {
+        return std::ptr::from_ref(known.head()).cast_mut();
+    }
     // SAFETY: NULL or NUL-terminated by the caller's contract; used during this call only.
     let key = unsafe {
         Key {
@@ -72,52 +78,105 @@ pub unsafe fn find(
             line,
         }
     };
-    logger::site(&key, tags).map_or(std::ptr::null_mut(), |site| std::ptr::from_ref(site.head()).cast_mut())
+    let Some(site) = logger::site(&key, tags) else { return std::ptr::null_mut() };
+    place.store(std::ptr::from_ref(site).cast_mut(), Release);
+    std::ptr::from_ref(site.head()).cast_mut()
 }
 
-/// What the shim has to prepare; see `qb::log::emit::Plan`.
-#[repr(C)]
-pub struct Plan {
-    text: u32,
-    serial: u32,
+/// Sites that were looked up last, by the addresses of their texts: most calls come from macros, whose texts stay where they are. A
+/// hit still compares the texts, since other callers use the same memory for different ones.
+static RECENT: [AtomicPtr<Site>; 1024] = [const { AtomicPtr::new(std::ptr::null_mut()) }; 1024];
+
+#[inline]
+fn slot_of(format: *const c_char, filename: *const c_char, line: u32) -> usize {
+    let mixed = (format.addr() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        ^ (filename.addr() as u64)
+        ^ u64::from(line) << 7;
+    (mixed.wrapping_mul(0xD6E8_FEB8_6659_FD93) >> 54) as usize
 }
 
-/// For the shim: 1 and a plan if anybody wants a message from here, then [`qb_shim_log_finish`] must follow; 0 otherwise.
+/// Compares without measuring first.
 ///
 /// # Safety
-/// `cs` is NULL or a callsite; `plan` is writable.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn qb_shim_log_begin(cs: *const qb_log_callsite, plan: *mut Plan) -> c_int {
-    // SAFETY: as in `site`, and the shim passes its own plan.
-    let (head, out) = unsafe { (cs.as_ref(), &mut *plan) };
-    match head.and_then(emit::begin) {
-        Some(plan) => {
-            (out.text, out.serial) = (plan.text as u32, plan.serial as u32);
-            1
+/// Each text is NULL or NUL-terminated.
+#[inline]
+unsafe fn is_same(
+    site: &Site,
+    id: *const c_char,
+    function: *const c_char,
+    filename: *const c_char,
+    format: *const c_char,
+    priority: u8,
+    line: u32,
+) -> bool {
+    let key = site.key();
+    // SAFETY: not NULL where it is compared, and NUL-terminated by the caller's contract.
+    let same = |a: &CStr, b: *const c_char| !b.is_null() && unsafe { libc::strcmp(a.as_ptr(), b) } == 0;
+    key.line == line
+        && key.priority == priority
+        && same(key.format, format)
+        && same(key.filename, filename)
+        && same(key.function, function)
+        && match key.message_id {
+            None => id.is_null(),
+            Some(known) => same(known, id),
         }
-        None => 0,
+}
+
+/// A message on the stack of the shim.
+#[repr(C)]
+pub struct ShimMessage {
+    _opaque: [u8; 0],
+}
+
+unsafe extern "C" {
+    /// Formats; the text stays with the shim. The length counts the NUL, and is at least 1.
+    fn qb_shim_message_text(message: *mut ShimMessage, size: size_t, len: *mut size_t) -> *mut c_char;
+    /// Serializes; likewise.
+    fn qb_shim_message_serial(message: *mut ShimMessage, size: size_t, len: *mut size_t) -> *const c_char;
+}
+
+struct FromShim(*mut ShimMessage);
+
+impl emit::Message for FromShim {
+    fn text(&mut self, size: usize) -> &mut [u8] {
+        let mut len = 0;
+        // SAFETY: the shim's message lives during this call of qb_shim_log(), and so does the text, which nobody else has.
+        unsafe {
+            let text = qb_shim_message_text(self.0, size, &raw mut len);
+            std::slice::from_raw_parts_mut(text.cast(), len)
+        }
+    }
+    fn serial(&mut self, size: usize) -> &[u8] {
+        let mut len = 0;
+        // SAFETY: as above.
+        unsafe {
+            let bytes = qb_shim_message_serial(self.0, size, &raw mut len);
+            std::slice::from_raw_parts(bytes.cast(), len)
+        }
     }
 }
 
-/// For the shim: delivers what was planned. `text_len` counts the NUL; 0 means that there is no text, `serial_len` 0 likewise.
+/// For the shim: logs a message if anybody wants it.
 ///
 /// # Safety
-/// The callsite of the plan; the buffers are the caller's for the lengths given.
+/// `cs` is NULL or a callsite; `message` is on the shim's stack.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn qb_shim_log_finish(
-    cs: *const qb_log_callsite,
-    text: *mut c_char,
-    text_len: size_t,
-    serial: *const c_char,
-    serial_len: size_t,
-) {
-    // SAFETY: the callsite was checked by qb_shim_log_begin(); the buffers are on the shim's stack or heap, nobody else has them.
-    unsafe {
-        let Some(site) = site(cs) else { return };
-        let text = (text_len > 0).then(|| std::slice::from_raw_parts_mut(text.cast::<u8>(), text_len));
-        let serial = (serial_len > 0).then(|| std::slice::from_raw_parts(serial.cast::<u8>(), serial_len));
-        emit::finish(&site, text, serial);
+pub unsafe extern "C" fn qb_shim_log(cs: *const qb_log_callsite, message: *mut ShimMessage) {
+    // SAFETY: as in `site`.
+    if let Some(site) = unsafe { site(cs) } {
+        emit::log(&site, &mut FromShim(message));
     }
+}
+
+/// For the shim: is there anything to do?
+///
+/// # Safety
+/// `cs` is NULL or a callsite.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qb_shim_log_wanted(cs: *const qb_log_callsite) -> c_int {
+    // SAFETY: as in `site`.
+    c_int::from(unsafe { cs.as_ref() }.is_some_and(emit::is_wanted))
 }
 
 fn call_filter(head: &SiteHead) {
@@ -147,7 +206,7 @@ fn call_legacy(site: &SiteRef<'_>, text: &[u8]) {
     if let Some(f) = f {
         let line = i32::try_from(site.head.line()).unwrap_or(0);
         // SAFETY: both texts end in a NUL and outlive the call.
-        unsafe { f(site.filename.as_ptr(), line, i32::from(site.head.priority()), text.as_ptr().cast()) };
+        unsafe { f(site.filename().as_ptr(), line, i32::from(site.head.priority()), text.as_ptr().cast()) };
     }
 }
 

@@ -24,13 +24,13 @@ pub fn send(severity: i32, d: &Delivery<'_>) {
 
 fn entry(severity: i32, d: &Delivery<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(512);
-    if let Some(id) = d.site.message_id {
+    if let Some(id) = d.site.message_id() {
         field(&mut out, "MESSAGE_ID", id.to_bytes());
     }
     field(&mut out, "PRIORITY", severity.to_string().as_bytes());
     field(&mut out, "CODE_LINE", d.site.head.line().to_string().as_bytes());
-    field(&mut out, "CODE_FILE", d.site.filename.to_bytes());
-    field(&mut out, "CODE_FUNC", d.site.function.to_bytes());
+    field(&mut out, "CODE_FILE", d.site.filename().to_bytes());
+    field(&mut out, "CODE_FUNC", d.site.function().to_bytes());
     field(&mut out, "SYSLOG_IDENTIFIER", d.options.name.to_bytes());
     field(&mut out, "MESSAGE", d.text.strip_suffix(b"\0").unwrap_or(d.text));
     out

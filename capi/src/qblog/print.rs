@@ -84,9 +84,11 @@ pub fn callsites() {
         |start, stop| ranges.push((start, stop)),
         |site| {
             let head = site.head;
-            let mut row = b" ".repeat(12usize.saturating_sub(site.filename.count_bytes()));
-            row.extend_from_slice(site.filename.to_bytes());
-            row.extend_from_slice(format!(" {:>6} {:>16} {:>16}\n", head.line(), head.targets(), head.tags()).as_bytes());
+            let mut row = b" ".repeat(12usize.saturating_sub(site.filename().count_bytes()));
+            row.extend_from_slice(site.filename().to_bytes());
+            row.extend_from_slice(
+                format!(" {:>6} {:>16} {:>16}\n", head.line(), head.targets(), head.tags()).as_bytes(),
+            );
             rows.push(row);
         },
     );

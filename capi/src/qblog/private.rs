@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //! Exported, but in no header: the reading half of the compact serialization, that test programs import.
 
-use qb::log::serial::{self, Data};
 use libc::{c_char, size_t};
+use qb::log::serial::{self, Data};
 use std::ffi::CStr;
 
 /// Arguments in memory of a caller who says that there are enough.

@@ -6,12 +6,14 @@ use libc::{FILE, c_char, c_int, c_void, timespec};
 use qb::log::{Delivery, Options, SLOTS, Sink};
 use qb::{Error, Result};
 use std::ffi::{CStr, CString};
-use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering::{Acquire, Relaxed, Release}};
+use std::sync::atomic::{
+    AtomicBool, AtomicPtr,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What the program keeps with a target; the `FILE *` of targets that have one.
-pub static USER_DATA: [AtomicPtr<c_void>; SLOTS] =
-    [const { AtomicPtr::new(std::ptr::null_mut()) }; SLOTS];
+pub static USER_DATA: [AtomicPtr<c_void>; SLOTS] = [const { AtomicPtr::new(std::ptr::null_mut()) }; SLOTS];
 
 unsafe extern "C" {
     static stdout: *mut FILE;
