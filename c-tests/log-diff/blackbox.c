@@ -24,6 +24,7 @@ static void __attribute__((noinline)) fill(void)
 		qb_logt(LOG_WARNING, (uint32_t)i % 4, "%s|%15s|%-15.10s|%*d|%.3f", "plain", "right", "left and cut", 7, i, i / 7.0);
 		qb_log_from_external_source("external_function", "e.c", "null %s and extended" QB_XS "part %d\n", LOG_ERR, 77, 5, (char *)NULL, i);
 	}
+	errno = ENOENT;
 	qb_perror(LOG_CRIT, "the end");
 }
 

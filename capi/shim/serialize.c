@@ -24,6 +24,9 @@ enum op {
 /* More conversions than this do not fit a message of 512 bytes; beyond it the text is stored. */
 #define MAX_OPS 256
 
+/* A conversion with more flags, digits and modifiers than this is stored as text. */
+#define LONGEST 32
+
 struct step {
 	uint8_t op;
 	int32_t precision; /* of a string; -1: none, -2: the last OP_PRECISION */
@@ -105,6 +108,18 @@ static inline int is_modifier(char c)
 	return c == 'l' || c == 'h' || c == 'z' || c == 'j' || c == 't' || c == 'q' || c == 'L' || c == 'Z';
 }
 
+/* How many characters stand before the letter, LONGEST at most. */
+static inline size_t before_letter(const char *from)
+{
+	size_t n = 0;
+
+	while (n < LONGEST && (is_flag(from[n]) || is_modifier(from[n]) || from[n] == '*' || from[n] == '.' ||
+			       (from[n] >= '1' && from[n] <= '9'))) {
+		n++;
+	}
+	return n;
+}
+
 /*
  * Reads the conversion behind a '%' at `from`, writes its rewritten form to `to` (never longer) and its steps. Returns what
  * follows it, or NULL if it has no stored form.
@@ -119,6 +134,9 @@ static const char *conversion(const char *from, char **to, struct step *steps, s
 		return NULL;
 	}
 	*at++ = '%';
+	if (before_letter(from) >= LONGEST) {
+		return NULL;
+	}
 	while (is_flag(*from)) {
 		*at++ = *from++;
 	}
@@ -368,38 +386,48 @@ static size_t store_text(char *data, size_t size, const char *format, va_list ap
 size_t qb_shim_serialize(char *data, size_t size, const char *format, va_list ap)
 {
 	struct step steps[MAX_OPS];
-	size_t count = 0, len = strlen(format), i;
+	size_t count = 0, i;
 	struct out out = { data, size, 0 };
 	const char *from = format;
-	char *to = data;
+	char *to = data, *end = data + size, *mark = NULL;
 	int32_t star = -1;
 	int saved_errno = errno;
 	va_list walk;
 
-	if (len >= size) {
-		if (size > 0) {
-			memcpy(data, format, size - 1);
-			data[size - 1] = '\0';
-			show_marker(data, size - 1);
-		}
-		return size > len + 1 ? size : len + 1;
+	if (size == 0) {
+		return strlen(format) + 1;
 	}
-	for (;;) {
-		const char *percent = memchr(from, '%', len - (size_t)(from - format));
-		size_t literal = percent != NULL ? (size_t)(percent - from) : len - (size_t)(from - format);
-
-		memcpy(to, from, literal);
-		to += literal;
-		if (percent == NULL) {
+	/* Literals are short: one loop is quicker than a call for each step. The rewritten form is never longer. */
+	while (*from != '\0') {
+		if ((size_t)(end - to) <= 1) {
 			break;
 		}
-		from = conversion(percent + 1, &to, steps, &count);
+		if (*from != '%') {
+			mark = *from == '\a' && mark == NULL ? to : mark;
+			*to++ = *from++;
+			continue;
+		}
+		if ((size_t)(end - to) <= LONGEST && strlen(from) >= (size_t)(end - to)) {
+			/* It ends somewhere in this conversion or behind it. */
+			memcpy(to, from, (size_t)(end - to) - 1);
+			to = end - 1;
+			break;
+		}
+		from = conversion(from + 1, &to, steps, &count);
 		if (from == NULL) {
 			return store_text(data, size, format, ap);
 		}
 	}
-	out.at = show_marker(data, (size_t)(to - data));
-	data[out.at++] = '\0';
+	if (*from != '\0' && to == end - 1) {
+		*to = '\0';
+		show_marker(data, (size_t)(to - data));
+		return size;
+	}
+	if (mark != NULL) {
+		to = data + show_marker(data, (size_t)(to - data));
+	}
+	*to++ = '\0';
+	out.at = (size_t)(to - data);
 
 	va_copy(walk, ap);
 	i = 0;

@@ -59,49 +59,47 @@ impl Store {
         Ok(Self { files, busy: AtomicBool::new(false), dir, owner })
     }
 
-    /// Appends one record; the oldest ones make room. A record for which the ring is too short is skipped. `record` is room
-    /// for it.
-    pub fn append(
-        &self,
-        site: &SiteRef<'_>,
-        time: Stamp,
-        message: &[u8],
-        record: &mut Vec<u8>,
-    ) -> Result<()> {
+    /// Appends one record; the oldest ones make room. A record for which the ring is too short is skipped.
+    pub fn append(&self, site: &SiteRef<'_>, time: Stamp, message: &[u8]) -> Result<()> {
         let message = if message.is_empty() || message.len() > MAX_MESSAGE { TOO_LONG } else { message };
         let function = site.function().to_bytes_with_nul();
-        let mut fixed = [0u8; 13];
-        fixed[..4].copy_from_slice(&site.head.line().to_ne_bytes());
-        fixed[4..8].copy_from_slice(&site.head.tags().to_ne_bytes());
-        fixed[8] = site.head.priority();
-        fixed[9..].copy_from_slice(&(function.len() as u32).to_ne_bytes());
-        let mut second = [0u8; 20];
-        second[..8].copy_from_slice(&time.sec.to_ne_bytes());
-        second[8..16].copy_from_slice(&time.nsec.to_ne_bytes());
-        second[16..].copy_from_slice(&(message.len() as u32).to_ne_bytes());
-        record.clear();
-        record.reserve(fixed.len() + function.len() + second.len() + message.len());
-        record.extend_from_slice(&fixed);
-        record.extend_from_slice(function);
-        record.extend_from_slice(&second);
-        record.extend_from_slice(message);
-        if !self.files.size().fits(record.len()) {
+        let (name_end, fixed) = (13 + function.len(), 33 + function.len());
+        let len = fixed + message.len();
+        let mut short = [0u8; 160];
+        let mut long = Vec::new();
+        let head = match short.get_mut(..fixed) {
+            Some(head) => head,
+            None => {
+                long.resize(fixed, 0);
+                &mut long[..]
+            }
+        };
+        head[..4].copy_from_slice(&site.head.line().to_ne_bytes());
+        head[4..8].copy_from_slice(&site.head.tags().to_ne_bytes());
+        head[8] = site.head.priority();
+        head[9..13].copy_from_slice(&(function.len() as u32).to_ne_bytes());
+        head[13..name_end].copy_from_slice(function);
+        head[name_end..name_end + 8].copy_from_slice(&time.sec.to_ne_bytes());
+        head[name_end + 8..name_end + 16].copy_from_slice(&time.nsec.to_ne_bytes());
+        head[name_end + 16..].copy_from_slice(&(message.len() as u32).to_ne_bytes());
+        if !self.files.size().fits(len) {
             return Err(Error::TooBig);
         }
         let _turn = Turn::wait(&self.busy);
         let mut writer = Writer::shared(&self.files);
-        let claim = match writer.claim_over(record.len(), || ()) {
+        let claim = match writer.claim_over(len, || ()) {
             Ok(claim) => claim,
             Err(_) => {
                 // A forked process that wrote at the same time can spoil the chain of chunks. Start afresh rather than
                 // record nothing any more.
                 self.files.read_pt()?.publish(0);
                 self.files.write_pt()?.publish(0);
-                writer.claim(record.len())?
+                writer.claim(len)?
             }
         };
-        writer.fill(&claim, 0, record)?;
-        writer.commit(claim, record.len())
+        writer.fill(&claim, 0, head)?;
+        writer.fill(&claim, fixed, message)?;
+        writer.commit(claim, len)
     }
 
     /// In a forked child, where the thread that had the turn may not exist.

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //! One message on its way: from a log call to each target that wants it, directly or through the worker.
 //!
-//! Whoever delivers holds the gate for reading. Closing a target and `fork()` hold it for writing, a moment at most, so that no
-//! thread is inside the target's function meanwhile.
+//! Whoever calls a target's function is inside the gate ([`super::gate`]). Closing a target and `fork()` close it.
 
 use super::blackbox::Store;
 use super::config::Config;
@@ -10,17 +9,15 @@ use super::format::{self, Line};
 use super::live::{self, Delivery, Dest, EMITTING, Flag, LOCKED, Live, LiveSlot, MASK, SLOTS};
 use super::site::{Key, SiteHead, SiteRef};
 use super::worker::{self, Queue};
-use super::{Level, logger};
+use super::{Level, gate, logger};
 use crate::sys::calendar::{self, Stamp};
 use crate::{Error, Result};
 use std::ffi::CStr;
 use std::fmt;
 use std::fs::File;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, MutexGuard, PoisonError, RwLock, RwLockWriteGuard, TryLockError};
-use std::time::Duration;
+use std::sync::{Arc, MutexGuard, PoisonError, RwLock, TryLockError};
 
-static GATE: RwLock<()> = RwLock::new(());
 /// The open blackbox once more, where a signal handler finds it without the configuration.
 static BLACKBOX: RwLock<Option<Arc<Store>>> = RwLock::new(None);
 
@@ -65,9 +62,7 @@ fn log_once<M: Message>(site: &SiteRef<'static>, message: &mut M) {
         let time = calendar::coarse_now();
         if let Some((store, size)) = store {
             let serial = message.serial(size);
-            live::with_line(|record| {
-                let _ = store.append(site, time, serial, record);
-            });
+            let _ = store.append(site, time, serial);
         }
         if size > 0 || hook.is_some() {
             let text = message.text(if size == 0 { 512 } else { size });
@@ -80,7 +75,7 @@ fn log_once<M: Message>(site: &SiteRef<'static>, message: &mut M) {
 }
 
 fn to_sinks(live: &Live, wanted: u32, site: &SiteRef<'static>, time: Stamp, text: &mut [u8]) {
-    let _gate = GATE.read().unwrap_or_else(PoisonError::into_inner);
+    let _inside = gate::enter();
     // Whoever disabled a target before it could close the gate must find nobody inside.
     let wanted = wanted & MASK.load(Relaxed);
     let mut post = false;
@@ -144,7 +139,7 @@ fn as_shown(text: &mut [u8], extended: bool, f: impl FnOnce(&[u8])) {
 /// Delivers a queued message to the threaded targets that want it now. Called by the worker, and by whoever empties its queue.
 pub(super) fn deliver_queued(site: &SiteRef<'static>, time: Stamp, text: &mut [u8]) {
     let Some(_flag) = Flag::raise(&EMITTING) else { return };
-    let _gate = GATE.read().unwrap_or_else(PoisonError::into_inner);
+    let _inside = gate::enter();
     live::with(|live| {
         each(live, site.head.targets(), |n, slot| {
             if slot.threaded {
@@ -159,20 +154,7 @@ pub(super) fn settle() {
     if EMITTING.get() {
         return;
     }
-    drop(close_gate(1000));
-}
-
-fn close_gate(tries: u32) -> Option<(RwLockWriteGuard<'static, ()>, Flag)> {
-    let flag = Flag::raise(&LOCKED)?;
-    for n in 0..tries {
-        match GATE.try_write() {
-            Ok(guard) => return Some((guard, flag)),
-            Err(TryLockError::Poisoned(guard)) => return Some((guard.into_inner(), flag)),
-            Err(TryLockError::WouldBlock) if n < 50 => std::thread::yield_now(),
-            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(1)),
-        }
-    }
-    None
+    drop(gate::close(1000));
 }
 
 /// All locks of this room, for `fork()`.
@@ -180,11 +162,11 @@ pub(super) struct Quiet {
     pub queue: MutexGuard<'static, Queue>,
     _live: live::Frozen,
     _config: MutexGuard<'static, Config>,
-    _gate: Option<(RwLockWriteGuard<'static, ()>, Flag)>,
+    _gate: Option<gate::Closed>,
 }
 
 pub(super) fn quiet() -> Quiet {
-    let gate = close_gate(250);
+    let gate = gate::close(250);
     let config = super::config::lock_bare();
     let live = live::freeze();
     Quiet { queue: worker::queue(), _live: live, _config: config, _gate: gate }

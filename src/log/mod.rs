@@ -22,6 +22,7 @@ pub mod dump;
 pub mod emit;
 pub mod filter;
 pub mod format;
+mod gate;
 mod live;
 pub mod logger;
 pub mod serial;
