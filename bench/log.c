@@ -12,14 +12,15 @@
 
 #define THREADS 8
 
-static volatile uint64_t received;
+static uint64_t received;
 
 static void logger(int32_t t, struct qb_log_callsite *cs, struct timespec *ts, const char *msg)
 {
 	(void)t;
 	(void)cs;
 	(void)ts;
-	received += (uint64_t)(unsigned char)msg[0] & 1;
+	(void)msg;
+	__atomic_add_fetch(&received, 1, __ATOMIC_RELAXED);
 }
 
 static void start(void)
@@ -98,17 +99,42 @@ static void *thread(void *arg)
 	return NULL;
 }
 
-/* Messages per second that threads get rid of; what arrives is the business of the tests. */
-static void threads_cell(const char *name)
+static uint64_t received_by_logger(const char *file)
+{
+	(void)file;
+	return received;
+}
+
+static uint64_t lines_in(const char *file)
+{
+	FILE *f = fopen(file, "r");
+	uint64_t lines = 0;
+	char line[512];
+
+	while (f != NULL && fgets(line, sizeof line, f) != NULL) {
+		lines++;
+	}
+	if (f != NULL) {
+		fclose(f);
+	}
+	return lines;
+}
+
+/*
+ * Messages per second that arrive when eight threads log all the time; a message that a library drops does not count. The blackbox has
+ * no such cell: it does not tell how many messages it got.
+ */
+static void threads_cell(const char *name, uint64_t (*arrived)(const char *), const char *file)
 {
 	pthread_t id[THREADS];
-	uint64_t begin;
+	uint64_t begin, end, before;
 
 	if (!bench_wants("log", name)) {
 		return;
 	}
 	thread_messages = bench_scale(40000);
 	ints(0);
+	before = arrived(file);
 	begin = bench_now_ns();
 	for (int i = 0; i < THREADS; i++) {
 		pthread_create(&id[i], NULL, thread, NULL);
@@ -116,7 +142,8 @@ static void threads_cell(const char *name)
 	for (int i = 0; i < THREADS; i++) {
 		pthread_join(id[i], NULL);
 	}
-	bench_cell("log", name, "per-s", (double)(thread_messages * THREADS) * 1e9 / (double)(bench_now_ns() - begin), HIGHER);
+	end = bench_now_ns();
+	bench_cell("log", name, "per-s", (double)(arrived(file) - before) * 1e9 / (double)(end - begin), HIGHER);
 }
 
 static int32_t all_of(int32_t target)
@@ -134,7 +161,7 @@ static void file_cells(void)
 	start();
 	all_of(qb_log_file_open(name));
 	cell("file/3-args", ints);
-	threads_cell("file/8-threads");
+	threads_cell("file/8-threads", lines_in, name);
 	qb_log_fini();
 	close(fd);
 	unlink(name);
@@ -185,7 +212,7 @@ int main(int argc, char **argv)
 	all_of(qb_log_custom_open(logger, NULL, NULL, NULL));
 	cell("custom/0-args", plain);
 	cell("custom/3-args", ints);
-	threads_cell("custom/8-threads");
+	threads_cell("custom/8-threads", received_by_logger, NULL);
 	qb_log_fini();
 
 	start();
@@ -194,7 +221,6 @@ int main(int argc, char **argv)
 	cell("blackbox/0-args", plain);
 	cell("blackbox/3-ints", ints);
 	cell("blackbox/3-strings", strings);
-	threads_cell("blackbox/8-threads");
 	qb_log_fini();
 
 	file_cells();

@@ -102,6 +102,14 @@ impl Store {
         writer.commit(claim, len)
     }
 
+    /// Takes the files away. The mappings go later, when no thread keeps a snapshot of the configuration with this store. A forked
+    /// child inherits the mappings, not the files.
+    pub fn close(&self) {
+        if std::process::id() == self.owner {
+            self.files.unlink(&self.dir);
+        }
+    }
+
     /// In a forked child, where the thread that had the turn may not exist.
     pub fn forked(&self) {
         self.busy.store(false, Release);
@@ -195,10 +203,7 @@ impl Drop for Turn<'_> {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        // A forked child inherits the mapping, not the files.
-        if std::process::id() == self.owner {
-            self.files.unlink(&self.dir);
-        }
+        self.close();
     }
 }
 

@@ -178,7 +178,9 @@ pub(super) fn set_blackbox(store: Option<Arc<Store>>) {
         let mut place = BLACKBOX.write().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut *place, store)
     };
-    drop(old);
+    if let Some(old) = old {
+        old.close();
+    }
 }
 
 /// Runs `f` on the open blackbox; [`Error::NotFound`] if there is none. For signal handlers: no allocation, and no waiting for a lock.
