@@ -124,14 +124,18 @@ pub fn init(name: &CStr, facility: i32, priority: u8, statics: Statics) -> Resul
 
 /// Ends it: queued messages are written, enabled targets closed, rules and ranges forgotten. Callsites stay where they are.
 pub fn fini() {
-    let Ok(mut config) = config::lock() else { return };
-    if !config.initialised {
+    if !is_running() {
         return;
     }
-    config.initialised = false;
+    // First the worker, while it can still say how many messages it lost.
+    worker::stop();
+    let Ok(mut config) = config::lock() else { return };
+    if !std::mem::replace(&mut config.initialised, false) {
+        return;
+    }
     INITIALISED.store(false, Release);
     drop(config);
-    worker::stop();
+    worker::flush();
     for n in 0..SLOTS {
         let _ = super::control::disable(n);
     }
