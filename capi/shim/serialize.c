@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -383,17 +384,90 @@ static size_t store_text(char *data, size_t size, const char *format, va_list ap
 	return 3 + (size_t)n + 1;
 }
 
+/* Stores what the steps take; the whole length, or the size of the space if it did not fit. */
+static size_t store_arguments(struct out *out, const struct step *steps, size_t count, va_list ap)
+{
+	int saved_errno = errno;
+	int32_t star = -1;
+	size_t i = 0;
+	va_list walk;
+
+	va_copy(walk, ap);
+	while (i < count && store_argument(out, &steps[i], &star, &walk, saved_errno)) {
+		i++;
+	}
+	va_end(walk);
+	return i < count ? out->size : out->at;
+}
+
+/*
+ * Formats that were parsed before, by address. An entry is written once, by whoever gets to it first, and never changes; so no lock
+ * is needed, and nothing is allocated. A hit compares the text, since other memory may come to lie at the same address.
+ */
+enum { FREE, FILLING, READY };
+
+struct parsed {
+	_Atomic int state;
+	uint16_t stored_len; /* with the NUL */
+	uint16_t count;
+	const char *address;
+	char format[128];
+	char stored[128];
+	struct step steps[10];
+};
+
+static struct parsed parsed[512];
+
+/* 1 if the entry for this format is filled with it; otherwise `entry` is where it could go, or NULL. */
+static inline int is_known(const char *format, struct parsed **entry)
+{
+	uint64_t mixed = (uint64_t)(uintptr_t)format * 0x9E3779B97F4A7C15u;
+	struct parsed *at = &parsed[mixed >> 55];
+	/* ORDER(parsed): pairs with `remember`. Whoever sees READY also sees the rest. */
+	int state = atomic_load_explicit(&at->state, memory_order_acquire);
+
+	*entry = state == FREE ? at : NULL;
+	if (state == READY && at->address == format && strcmp(at->format, format) == 0) {
+		*entry = at;
+		return 1;
+	}
+	return 0;
+}
+
+static void remember(struct parsed *entry, const char *format, size_t len, const char *stored, size_t stored_len,
+		     const struct step *steps, size_t count)
+{
+	int expected = FREE;
+
+	if (entry == NULL || len >= sizeof entry->format || stored_len > sizeof entry->stored ||
+	    count > sizeof entry->steps / sizeof entry->steps[0] ||
+	    !atomic_compare_exchange_strong(&entry->state, &expected, FILLING)) {
+		return;
+	}
+	entry->address = format;
+	memcpy(entry->format, format, len + 1);
+	memcpy(entry->stored, stored, stored_len);
+	memcpy(entry->steps, steps, count * sizeof *steps);
+	entry->stored_len = (uint16_t)stored_len;
+	entry->count = (uint16_t)count;
+	/* ORDER(parsed): pairs with `is_known`. */
+	atomic_store_explicit(&entry->state, READY, memory_order_release);
+}
+
 size_t qb_shim_serialize(char *data, size_t size, const char *format, va_list ap)
 {
 	struct step steps[MAX_OPS];
-	size_t count = 0, i;
+	size_t count = 0;
 	struct out out = { data, size, 0 };
 	const char *from = format;
 	char *to = data, *end = data + size, *mark = NULL;
-	int32_t star = -1;
-	int saved_errno = errno;
-	va_list walk;
+	struct parsed *known = NULL;
 
+	if (is_known(format, &known) && known->stored_len <= size) {
+		memcpy(data, known->stored, known->stored_len);
+		out.at = known->stored_len;
+		return store_arguments(&out, known->steps, known->count, ap);
+	}
 	if (size == 0) {
 		return strlen(format) + 1;
 	}
@@ -428,12 +502,6 @@ size_t qb_shim_serialize(char *data, size_t size, const char *format, va_list ap
 	}
 	*to++ = '\0';
 	out.at = (size_t)(to - data);
-
-	va_copy(walk, ap);
-	i = 0;
-	while (i < count && store_argument(&out, &steps[i], &star, &walk, saved_errno)) {
-		i++;
-	}
-	va_end(walk);
-	return i < count ? size : out.at;
+	remember(known, format, (size_t)(from - format), data, out.at, steps, count);
+	return store_arguments(&out, steps, count, ap);
 }

@@ -65,7 +65,7 @@ impl Store {
         let function = site.function().to_bytes_with_nul();
         let (name_end, fixed) = (13 + function.len(), 33 + function.len());
         let len = fixed + message.len();
-        let mut short = [0u8; 160];
+        let mut short = [0u8; 96];
         let mut long = Vec::new();
         let head = match short.get_mut(..fixed) {
             Some(head) => head,
