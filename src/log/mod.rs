@@ -28,6 +28,8 @@ pub mod logger;
 pub mod serial;
 mod site;
 mod table;
+#[cfg(test)]
+mod tests;
 pub mod worker;
 
 pub use config::{Range, State};
