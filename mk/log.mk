@@ -24,3 +24,9 @@ check-log: all $(B)/log-diff/log-diff $(B)/log-diff/blackbox $(B)/log-diff/threa
 install-blackbox: $(B)/sbin/qb-blackbox
 	$(INSTALL) -D -m 755 $< $(DESTDIR)$(SBINDIR)/qb-blackbox
 	$(INSTALL) -D -m 644 man/qb-blackbox.8 $(DESTDIR)$(MANDIR)/man8/qb-blackbox.8
+
+# Needs the nightly toolchain with rust-src; 8 x 100,000 messages into two sinks and the blackbox.
+.PHONY: tsan-log
+tsan-log:
+	CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/tsan RUSTFLAGS=-Zsanitizer=thread QB_TEST_MESSAGES=100000 \
+	    $(CARGO) +nightly test -q -Zbuild-std --target x86_64-unknown-linux-gnu -p qb --lib log::tests

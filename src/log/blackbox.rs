@@ -179,7 +179,8 @@ impl<'a> Turn<'a> {
     /// None while another thread has it.
     #[inline]
     fn take(busy: &'a AtomicBool) -> Option<Self> {
-        busy.compare_exchange(false, true, Acquire, Relaxed).is_ok().then_some(Self(busy))
+        // Not `then_some`: a `Turn` that is made and dropped gives away what another thread has.
+        busy.compare_exchange(false, true, Acquire, Relaxed).is_ok().then(|| Self(busy))
     }
 
     fn wait(busy: &'a AtomicBool) -> Self {
