@@ -104,7 +104,8 @@ fn conversion(text: &[u8], data: &mut dyn Data, max: usize, out: &mut Vec<u8>) -
         b'c' => printf::append(&spec, Value::Int(i32::from(raw::<1>(data)?[0])), max, out),
         b'p' => printf::append(&spec, Value::Pointer(usize::from_ne_bytes(raw(data)?)), max, out),
         b's' => string(&spec, data, max, out)?,
-        b'%' => out.push(b'%'),
+        b'%' if out.len() < max => out.push(b'%'),
+        b'%' => (),
         _ => return Some(at), // not a conversion: what is left of it is text
     }
     Some(at + 1)

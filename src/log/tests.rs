@@ -123,3 +123,72 @@ fn tempfile() -> std::fs::File {
     std::fs::remove_file(&path).unwrap();
     file
 }
+
+/// A small generator, so that a failure can be repeated.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % n as u64) as usize
+    }
+}
+
+fn rounds() -> usize {
+    std::env::var("QB_TEST_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(3000)
+}
+
+#[test]
+fn damaged_dumps_are_read_without_harm() {
+    let seeds = [
+        &include_bytes!("../../fuzz/seeds/log_dump/one-record")[..],
+        include_bytes!("../../fuzz/seeds/log_dump/old-header"),
+    ];
+    let mut random = Random(0x5eed_1234_5678_9abc);
+    assert_eq!(super::dump::Dump::read(seeds[0]).unwrap().records().count(), 1);
+    for _ in 0..rounds() {
+        let mut file = seeds[random.below(2)].to_vec();
+        for _ in 0..=random.below(8) {
+            // Most of the damage goes where lengths are, and some makes numbers huge.
+            let area = [140, 140, 140, file.len()][random.below(4)];
+            let at = random.below(area);
+            file[at] = [0, 1, 0x7f, 0x80, 0xff, random.below(256) as u8][random.below(6)];
+        }
+        if random.below(4) == 0 {
+            file.truncate(random.below(200));
+        }
+        for start in [0, 20] {
+            let words: Vec<u32> = file
+                .get(start..start + 16)
+                .unwrap_or(&[])
+                .chunks_exact(4)
+                .map(|c| u32::from_ne_bytes(c.try_into().unwrap()))
+                .collect();
+            let sum = words.iter().fold(0u32, |sum, w| sum.wrapping_add(*w));
+            if let (Some(hash), true) = (
+                file.get_mut(start + 16..start + 20),
+                random.below(4) > 0 && words.first().is_some_and(|w| *w != 0),
+            ) {
+                hash.copy_from_slice(&sum.to_ne_bytes());
+            }
+        }
+        if let Ok(dump) = super::dump::Dump::read(&file[..]) {
+            let _ = (dump.position(), dump.space());
+            assert!(dump.records().all(|r| r.is_err() || r.is_ok_and(|r| r.message.len() <= 511)));
+        }
+    }
+}
+
+#[test]
+fn any_bytes_decode_within_the_limit() {
+    let alphabet = b"%%%%%%sdxfclz*.-0189 #+'abI\0\0\x07\xff";
+    let mut random = Random(0x0dec_0de0_0dec_0de1);
+    for _ in 0..rounds() {
+        let message: Vec<u8> =
+            (0..random.below(120)).map(|_| alphabet[random.below(alphabet.len())]).collect();
+        let max = [0, 1, 7, 511][random.below(4)];
+        assert!(super::serial::decode(&message, max).len() <= max);
+    }
+}
