@@ -6,8 +6,9 @@ PREFIX     ?= /usr/local
 LIBDIR     ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 DESTDIR    ?=
-# Where filesystem sockets live and which file switches to them (Debian's values; read at build time).
-SOCKETDIR          ?= /var/run
+# Where filesystem sockets live and which file switches to them: the values that Debian's libqb100 is built with, since
+# both must look in one place. Read at build time.
+SOCKETDIR          ?= /tmp
 FORCE_SOCKETS_FILE ?= /etc/libqb/force-filesystem-sockets
 export QB_SOCKETDIR := $(SOCKETDIR)
 export QB_FORCE_SOCKETS_FILE := $(FORCE_SOCKETS_FILE)

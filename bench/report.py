@@ -108,7 +108,7 @@ class Table:
                 if e is None or e.ratio is None:
                     line += [number(e and e.median), "-", "-"]
                 else:
-                    mark = "" if e.ratio >= PARITY else " !" if e.high < 1 else " ?"
+                    mark = "" if e.ratio >= PARITY else " !" if e.high < PARITY else " ?"
                     line += [number(e.median), f"{number(e.ratio)}{mark}", f"{number(e.low)}-{number(e.high)}"]
             result.append(line)
         return result
@@ -116,14 +116,15 @@ class Table:
     def summary(self):
         result = []
         for i, column in enumerate(self.columns[1:], 1):
-            rated = [(r[0] + "/" + r[1], r[4][i].ratio) for r in self.rows if r[4][i] is not None and r[4][i].ratio is not None]
-            slow = [f"{cell} {number(x)}" for cell, x in rated if x < PARITY]
-            result.append(f"{column} against {self.columns[0]}: {len(rated)} cells, {len(slow)} below {PARITY}"
-                          + (": " + ", ".join(slow) if slow else ""))
+            rated = [(r[0] + "/" + r[1], r[4][i]) for r in self.rows if r[4][i] is not None and r[4][i].ratio is not None]
+            slow = [(f"{cell} {number(e.ratio)}", e.high < PARITY) for cell, e in rated if e.ratio < PARITY]
+            sure = [text for text, beyond_noise in slow if beyond_noise]
+            result.append(f"{column} against {self.columns[0]}: {len(rated)} cells, {len(slow)} below {PARITY}, {len(sure)} of them beyond the noise"
+                          + (": " + ", ".join(sure) if sure else ""))
         return result
 
     NOTE = ("ratio: above 1 is better than the first column, median of the rounds; spread: the middle half of the rounds' ratios; "
-            "+ in the unit: more is better; !: below parity; ?: below parity, but within the noise")
+            f"+ in the unit: more is better; !: below {PARITY} with its whole spread; ?: below {PARITY}, but perhaps by noise")
 
     def text(self):
         out = [self.head, self.NOTE]

@@ -10,6 +10,10 @@
 #ifndef IPCKIT_H
 #define IPCKIT_H
 
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* memfd_create, prlimit: include this file first */
+#endif
+
 #include "check.h"
 #include "ipckit_shared.h"
 #include "ipckit_server.h"
@@ -77,6 +81,7 @@ static inline void kit_start(struct kit *k)
 			snprintf(mem, sizeof mem, "%d", k->memfd);
 			snprintf(ctl, sizeof ctl, "%d", control[0]);
 			setenv("LD_LIBRARY_PATH", lib, 1);
+			setenv("QB_TEST_LIB", getenv("KIT_SERVER_IS"), 1);
 			execl("/proc/self/exe", "kit-server", "--kit-server", mem, ctl, (char *)NULL);
 			perror("exec");
 			_exit(3);
@@ -87,6 +92,7 @@ static inline void kit_start(struct kit *k)
 	close(control[0]);
 	k->server = server; /* shared memory: never written by the child */
 	k->control = control[1];
+	k->rate_now = -1;
 	while (!k->started) {
 		int status;
 
@@ -113,6 +119,25 @@ static inline void kit_main(int argc, char **argv)
 		close(atoi(argv[2]));
 		kit_serve(k, atoi(argv[3]));
 	}
+}
+
+/* One more than the highest descriptor of a process. */
+static inline int kit_top_fd(pid_t pid)
+{
+	char path[40];
+	struct dirent *e;
+	int top = 0;
+	DIR *d;
+
+	snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
+	d = opendir(path);
+	while (d != NULL && (e = readdir(d)) != NULL) {
+		top = atoi(e->d_name) >= top ? atoi(e->d_name) + 1 : top;
+	}
+	if (d != NULL) {
+		closedir(d);
+	}
+	return top;
 }
 
 /* Entries of /dev/shm that belong to this server process. */
@@ -170,11 +195,37 @@ static inline void kit_end(struct kit *k)
 				check_bad++;
 			}
 			CHECK_EQ(kit_shm_entries(k->server, 0), 0);
+			CHECK_EQ(k->registered, 0);
+			/* "ipc-socket-priority" and "ipc-failed-run" are the exceptions */
+			if (!(k->server_is_reference &&
+			      ((k->type == QB_IPC_SOCKET && k->mods > 0) || k->run_result != 0))) {
+				CHECK_EQ(k->misuse, 0);
+			}
 		}
 		kit_shm_entries(k->server, 1);
 	}
 	close(k->memfd);
 	munmap(k, sizeof *k);
+}
+
+/*
+ * Has the server do something from its main loop, outside any callback of the library, and waits until it is done:
+ * '0'-'4' rate limit, 'k' keep the newest connection, 'u' send on the kept one and let it go, 'c' disconnect the newest,
+ * 'd' destroy the service.
+ */
+static inline void kit_control(struct kit *k, char byte)
+{
+	int before = k->controls;
+
+	CHECK_EQ(write(k->control, &byte, 1), 1);
+	KIT_WAIT(k->controls > before);
+}
+
+/* Changes the rate limit from the server's main loop and returns when it is in force. */
+static inline void kit_rate(struct kit *k, enum qb_ipcs_rate_limit rate)
+{
+	kit_control(k, (char)('0' + rate));
+	CHECK_EQ(k->rate_now, rate);
 }
 
 /* A server that is expected to be gone, or is made to go, without ceremony. */

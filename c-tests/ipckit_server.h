@@ -16,7 +16,6 @@ static struct {
 	qb_ipcs_service_t *s;
 	qb_ipcs_connection_t *kept;
 	int back_off;
-	int rate_turns;
 	int leave;
 	struct kit_request held;
 	qb_ipcs_connection_t *holder;
@@ -127,10 +126,10 @@ static int32_t ks_accept(qb_ipcs_connection_t *c, uid_t uid, gid_t gid)
 {
 	struct kit *k = ks.k;
 
-	k->accepted++;
 	k->seen_uid = uid;
 	k->seen_gid = gid;
 	kit_trace("accept");
+	k->accepted++;
 	if (k->opt.auth_set) {
 		qb_ipcs_connection_auth_set(c, k->opt.uid, k->opt.gid, k->opt.mode);
 	}
@@ -140,8 +139,8 @@ static int32_t ks_accept(qb_ipcs_connection_t *c, uid_t uid, gid_t gid)
 
 static void ks_created(qb_ipcs_connection_t *c)
 {
-	ks.k->created++;
 	kit_trace("created");
+	ks.k->created++;
 	for (int i = 0; i < ks.k->opt.events_in_created; i++) {
 		ks.k->last_send = ks_event(c, i, sizeof(struct kit_event));
 	}
@@ -150,8 +149,8 @@ static void ks_created(qb_ipcs_connection_t *c)
 
 static int32_t ks_closed(qb_ipcs_connection_t *c)
 {
-	ks.k->closed++;
 	kit_trace("closed");
+	ks.k->closed++;
 	ks_act(c, KIT_IN_CLOSED);
 	for (unsigned i = 0; i < 64; i++) {
 		if (ks.stream[i].c == c) {
@@ -163,8 +162,8 @@ static int32_t ks_closed(qb_ipcs_connection_t *c)
 
 static void ks_destroyed(qb_ipcs_connection_t *c)
 {
-	ks.k->destroyed++;
 	kit_trace("destroyed");
+	ks.k->destroyed++; /* after the trace: the test waits for this */
 	ks_act(c, KIT_IN_DESTROYED);
 	ks.leave |= ks.k->opt.leave_on_destroyed;
 }
@@ -249,7 +248,7 @@ static inline int64_t ks_iterate(void)
 	return n;
 }
 
-static inline void ks_stats(qb_ipcs_connection_t *c, int clear)
+static inline void ks_stats(qb_ipcs_connection_t *c, int clear, int clear_service)
 {
 	struct qb_ipcs_connection_stats_2 *two = qb_ipcs_connection_stats_get_2(c, 0);
 	struct kit *k = ks.k;
@@ -259,7 +258,7 @@ static inline void ks_stats(qb_ipcs_connection_t *c, int clear)
 		free(two);
 	}
 	k->probe[2] = qb_ipcs_connection_stats_get(c, &k->cstats, clear);
-	k->probe[3] = qb_ipcs_stats_get(ks.s, &k->sstats, clear);
+	k->probe[3] = qb_ipcs_stats_get(ks.s, &k->sstats, clear_service);
 }
 
 static void ks_answer_held(void *data)
@@ -267,6 +266,11 @@ static void ks_answer_held(void *data)
 	(void)data;
 	ks.k->last_send = ks_reply(ks.holder, KIT_HOLD, 0);
 	qb_ipcs_connection_unref(ks.holder);
+}
+
+static void ks_drop_reference(void *data)
+{
+	qb_ipcs_connection_unref(data);
 }
 
 static inline void ks_echo(qb_ipcs_connection_t *c, const void *data, size_t size)
@@ -280,6 +284,42 @@ static inline void ks_echo(qb_ipcs_connection_t *c, const void *data, size_t siz
 	p->size = (int32_t)back;
 	ks.k->last_send = qb_ipcs_response_send(c, p, back);
 	free(p);
+}
+
+/* Sends in all four ways on the connection kept earlier, and lets go of it. */
+static inline void ks_use_kept(void)
+{
+	volatile int64_t *probe = ks.k->probe;
+
+	probe[0] = ks_reply(ks.kept, 1, 1);
+	probe[1] = ks_event(ks.kept, 0, sizeof(struct kit_event));
+	probe[2] = ks_sized(ks.kept, 0, 100, 1);
+	probe[3] = ks_sized(ks.kept, 1, 100, 1);
+	probe[4] = qb_ipcs_service_id_get(ks.kept);
+	qb_ipcs_connection_unref(ks.kept);
+	ks.kept = NULL;
+}
+
+/* The getters and setters, seen from a message. */
+static inline void ks_self_check(qb_ipcs_connection_t *c)
+{
+	qb_ipcs_connection_t *first = qb_ipcs_connection_first_get(ks.s);
+	int mine, of_the_service;
+
+	CHECK(first == c); /* the newest comes first, and the test asks with the newest */
+	qb_ipcs_connection_unref(first);
+	CHECK_EQ(qb_ipcs_service_id_get(c), ks.k->opt.service_id);
+	CHECK_EQ(qb_ipcs_connection_get_buffer_size(c), 12328);
+	CHECK(qb_ipcs_context_get(c) == NULL);
+	qb_ipcs_context_set(c, &mine);
+	CHECK(qb_ipcs_context_get(c) == &mine);
+	qb_ipcs_context_set(c, NULL);
+	CHECK(qb_ipcs_service_context_get(ks.s) == NULL);
+	CHECK(qb_ipcs_connection_service_context_get(c) == NULL);
+	qb_ipcs_service_context_set(ks.s, &of_the_service);
+	CHECK(qb_ipcs_service_context_get(ks.s) == &of_the_service);
+	CHECK(qb_ipcs_connection_service_context_get(c) == &of_the_service);
+	qb_ipcs_service_context_set(ks.s, NULL);
 }
 
 static inline int32_t ks_command(qb_ipcs_connection_t *c, const struct kit_request *r, size_t size)
@@ -325,16 +365,27 @@ static inline int32_t ks_command(qb_ipcs_connection_t *c, const struct kit_reque
 		return 0;
 	}
 	case KIT_DISCONNECT:
-		kit_trace("<disconnect");
-		qb_ipcs_disconnect(c);
-		kit_trace("disconnect>");
-		return a;
 	case KIT_DESTROY:
+		/*
+		 * As a careful application does: it keeps the object until the library is out of its call. The reference
+		 * on shared memory uses that reference up ("ipc-disconnect-in-message").
+		 */
+		qb_ipcs_connection_ref(c);
+		if (!(on_reference() && k->type == QB_IPC_SHM)) {
+			ml_job_add(QB_LOOP_LOW, c, ks_drop_reference);
+			ml.job_adds--;
+		}
+		if (r->hdr.id == KIT_DISCONNECT) {
+			kit_trace("<disconnect");
+			qb_ipcs_disconnect(c);
+			kit_trace("disconnect>");
+			return a;
+		}
 		kit_trace("<destroy");
 		qb_ipcs_destroy(ks.s);
 		ks.s = NULL;
 		kit_trace("destroy>");
-		return 0;
+		return a;
 	case KIT_EXIT:
 		ks.leave = 1;
 		return 0;
@@ -344,9 +395,7 @@ static inline int32_t ks_command(qb_ipcs_connection_t *c, const struct kit_reque
 		kill(getpid(), SIGKILL);
 		return 0;
 	case KIT_RATE:
-	case KIT_RATE_FOR:
 		qb_ipcs_request_rate_limit(ks.s, (enum qb_ipcs_rate_limit)a);
-		ks.rate_turns = r->hdr.id == KIT_RATE_FOR ? b : 0;
 		break;
 	case KIT_BACK_OFF:
 		if (ks.back_off == 0) {
@@ -357,7 +406,7 @@ static inline int32_t ks_command(qb_ipcs_connection_t *c, const struct kit_reque
 		}
 		break;
 	case KIT_STATS:
-		ks_stats(c, a);
+		ks_stats(c, a, b);
 		break;
 	case KIT_RESPONSE:
 		k->last_send = ks_sized(c, 0, (size_t)a, b);
@@ -376,12 +425,10 @@ static inline int32_t ks_command(qb_ipcs_connection_t *c, const struct kit_reque
 		qb_ipcs_connection_ref(c);
 		break;
 	case KIT_USE_KEPT:
-		k->probe[0] = ks_reply(ks.kept, 1, 1);
-		k->probe[1] = ks_event(ks.kept, 0, sizeof(struct kit_event));
-		k->probe[2] = ks_sized(ks.kept, 0, 100, 1);
-		k->probe[3] = ks_sized(ks.kept, 1, 100, 1);
-		qb_ipcs_connection_unref(ks.kept);
-		ks.kept = NULL;
+		ks_use_kept();
+		break;
+	case KIT_SELF_CHECK:
+		ks_self_check(c);
 		break;
 	case KIT_ITERATE:
 		ks_reply(c, r->hdr.id, ks_iterate());
@@ -419,18 +466,6 @@ static int32_t ks_msg(qb_ipcs_connection_t *c, void *data, size_t size)
 	return result;
 }
 
-static int32_t ks_control(int32_t fd, int32_t revents, void *data)
-{
-	char byte;
-
-	(void)revents;
-	(void)data;
-	if (read(fd, &byte, 1) <= 0 || byte == 'q') {
-		ks.leave = 1;
-	}
-	return 0;
-}
-
 static inline void ks_publish(void)
 {
 	struct kit *k = ks.k;
@@ -445,6 +480,35 @@ static inline void ks_publish(void)
 	k->turns++;
 }
 
+static int32_t ks_control(int32_t fd, int32_t revents, void *data)
+{
+	char byte = 'q';
+
+	(void)revents;
+	(void)data;
+	if (read(fd, &byte, 1) <= 0 || byte == 'q') {
+		ks.leave = 1;
+	} else if (byte >= '0' && byte <= '4') {
+		qb_ipcs_request_rate_limit(ks.s, (enum qb_ipcs_rate_limit)(byte - '0'));
+		ks.k->rate_now = byte - '0';
+	} else if (byte == 'k') {
+		ks.kept = qb_ipcs_connection_first_get(ks.s);
+	} else if (byte == 'u') {
+		ks_use_kept();
+	} else if (byte == 'c') {
+		qb_ipcs_connection_t *c = qb_ipcs_connection_first_get(ks.s);
+
+		qb_ipcs_disconnect(c);
+		qb_ipcs_connection_unref(c);
+	} else if (byte == 'd') {
+		qb_ipcs_destroy(ks.s);
+		ks.s = NULL;
+	}
+	ks_publish();
+	ks.k->controls++;
+	return 0;
+}
+
 static inline void ks_setup(struct kit *k, int control)
 {
 	const struct kit_options *o = &k->opt;
@@ -457,7 +521,6 @@ static inline void ks_setup(struct kit *k, int control)
 	h.connection_destroyed = o->no_destroyed ? NULL : h.connection_destroyed;
 	poll_handlers.job_add = o->no_job_add ? NULL : poll_handlers.job_add;
 	ml.log = o->trace_poll ? ks_trace_poll : NULL;
-	ml.fail_add = o->fail_add;
 	if (o->setuid && (setgid((gid_t)o->setuid) != 0 || setuid((uid_t)o->setuid) != 0)) {
 		_exit(3);
 	}
@@ -480,6 +543,7 @@ static inline void ks_setup(struct kit *k, int control)
 	ml.log = NULL;
 	ml_dispatch_add(QB_LOOP_HIGH, control, POLLIN, NULL, ks_control);
 	ml.adds--;
+	ml.fail_add = o->fail_add;
 	ml.log = o->trace_poll ? ks_trace_poll : NULL;
 	if (o->nofile) {
 		struct rlimit limit = {(rlim_t)o->nofile, (rlim_t)o->nofile};
@@ -496,14 +560,12 @@ static inline _Noreturn void kit_serve(struct kit *k, int control)
 	memset(&ml, 0, sizeof ml);
 	memset(&ks, 0, sizeof ks);
 	ks.k = k;
+	k->server_is_reference = on_reference();
 	ks_setup(k, control);
 	ks_publish();
 	k->started = 1;
 	while (!ks.leave) {
-		ml_turn(ks_owes_events() || ks.rate_turns ? 1 : 1000);
-		if (ks.rate_turns > 0 && --ks.rate_turns == 0) {
-			qb_ipcs_request_rate_limit(ks.s, QB_IPCS_RATE_FAST);
-		}
+		ml_turn(ks_owes_events() ? 1 : 1000);
 		ks_pump();
 		ks_publish();
 	}

@@ -25,14 +25,14 @@ enum kit_command {
 	KIT_ABRUPT,	    /* _exit(0) on the spot */
 	KIT_DIE,	    /* SIGKILL on the spot */
 	KIT_RATE,	    /* qb_ipcs_request_rate_limit(arg0) and answers */
-	KIT_RATE_FOR,	    /* the same with arg0, and back to FAST after arg1 turns of the loop */
 	KIT_BACK_OFF,	    /* msg_process returns -ENOBUFS arg0 times, then answers */
-	KIT_STATS,	    /* fills kit.cstats, cstats2, sstats (arg0: clear) and answers */
+	KIT_STATS,	    /* fills kit.cstats, cstats2, sstats (arg0, arg1: clear the connection's, the service's) and answers */
 	KIT_RESPONSE,	    /* a response of arg0 bytes; kit.last_send is the result; arg1: with sendv in five pieces */
 	KIT_EVENT,	    /* an event likewise, then an answer with the result */
 	KIT_SEND_NULL,	    /* response_send(c, NULL, 0) and friends, results in kit.probe */
 	KIT_KEEP,	    /* takes a reference for later */
 	KIT_USE_KEPT,	    /* sends on the kept connection: kit.probe[0..3], then drops it */
+	KIT_SELF_CHECK,	    /* checks the getters and setters in the server */
 	KIT_ITERATE,	    /* value: number of connections that first_get/next_get show; checks the newest is first */
 	KIT_HOLD,	    /* no answer now; the answer is sent from a job of the next turn */
 };
@@ -82,6 +82,9 @@ struct kit {
 	volatile int64_t probe[8];
 	volatile int64_t last_send;
 	volatile int events_sent;
+	volatile int controls; /* control bytes handled, see kit_control() */
+	volatile int rate_now; /* set through the control pipe, see kit_rate() */
+	volatile int server_is_reference;
 	volatile int misuse, registered, adds, mods, dels, job_adds, dropped, turns;
 	volatile int fds;
 	struct qb_ipcs_connection_stats cstats;

@@ -12,8 +12,9 @@ CHECKS += demo
 demo: all
 	@command -v pkg-config >/dev/null || { echo "pkg-config is missing: apt-get install pkg-config" >&2; exit 1; }
 	@rm -rf $(DEMO)
-	@$(MAKE) --no-print-directory install PREFIX=$(DEMO_PREFIX) LIBDIR=$(DEMO_PREFIX)/lib INCLUDEDIR=$(DEMO_PREFIX)/include DESTDIR= >/dev/null
 	@mkdir -p $(DEMO)/bin
+	@$(MAKE) --no-print-directory install PREFIX=$(DEMO_PREFIX) LIBDIR=$(DEMO_PREFIX)/lib INCLUDEDIR=$(DEMO_PREFIX)/include DESTDIR= \
+	    INSTALLED_DIRS=$(DEMO)/installed-dirs >/dev/null
 	$(CC) $(CFLAGS) -Wall -o $(DEMO)/bin/echo-server examples/echo-server.c $$($(DEMO_PC) --cflags --libs libqb)
 	$(CC) $(CFLAGS) -Wall -o $(DEMO)/bin/echo-client examples/echo-client.c $$($(DEMO_PC) --cflags --libs libqb)
 	@examples/run-demo $(DEMO)/bin $(DEMO)/lib

@@ -20,20 +20,30 @@
 //! | [`map`], [`array`], [`hdb`] | containers |
 //! | [`util`] | clocks, stopwatch, version |
 
+#[cfg(not(loom))]
 pub mod array;
 pub mod error;
+#[cfg(not(loom))]
 pub mod event;
+#[cfg(not(loom))]
 pub mod hdb;
+#[cfg(not(loom))]
 pub mod ipc;
 pub mod limits;
+#[cfg(not(loom))]
 pub mod log;
+#[cfg(not(loom))]
 pub mod map;
+#[cfg(not(loom))]
 pub mod rb;
 pub mod ring;
 pub mod shm;
 mod sync;
+#[cfg(not(loom))]
 pub mod sys;
+#[cfg(not(loom))]
 pub mod util;
+#[cfg(not(loom))]
 pub mod wire;
 
 pub use error::{Error, Result};

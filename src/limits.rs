@@ -60,6 +60,22 @@ pub const PENDING_EVENT_TIME: Duration = Duration::from_secs(1);
 /// Stops: a stopped server from hanging a client inside a send.
 pub const DOORBELL_RETRY: Duration = Duration::from_millis(200);
 
+/// How long a wait for a response may spin before it sleeps; `LIBQB_SPIN_US` changes it, 0 turns it off.
+///
+/// Stops: waits from burning a processor that others need.
+#[must_use]
+pub fn spin() -> Duration {
+    static VALUE: OnceLock<Duration> = OnceLock::new();
+    *VALUE.get_or_init(|| Duration::from_micros(any_from_env("LIBQB_SPIN_US", 20).min(10_000).into()))
+}
+
 fn from_env(name: &str, default: u32) -> u32 {
-    std::env::var(name).ok().and_then(|v| v.trim().parse().ok()).filter(|&v| v > 0).unwrap_or(default)
+    match any_from_env(name, default) {
+        0 => default,
+        value => value,
+    }
+}
+
+fn any_from_env(name: &str, default: u32) -> u32 {
+    std::env::var(name).ok().and_then(|v| v.trim().parse().ok()).unwrap_or(default)
 }

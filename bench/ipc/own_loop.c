@@ -15,6 +15,7 @@ enum { POLL_BITS = EPOLLIN | EPOLLPRI | EPOLLOUT };
 static struct entry {
 	qb_ipcs_dispatch_fn_t fn;
 	void *data;
+	unsigned registration;
 } entries[MAX_FD];
 static struct job {
 	qb_loop_job_dispatch_fn fn;
@@ -33,7 +34,7 @@ static int32_t control(int op, int32_t fd, int32_t events, void *data, qb_ipcs_d
 	if (epoll_ctl(epoll_fd, op, fd, &e) != 0) {
 		return -errno;
 	}
-	entries[fd] = (struct entry){ fn, data };
+	entries[fd] = (struct entry){ fn, data, entries[fd].registration + (op != EPOLL_CTL_MOD) };
 	return 0;
 }
 
@@ -82,10 +83,12 @@ void own_loop_run(void)
 		int todo = job_count;
 
 		for (int i = 0; i < n; i++) {
-			struct entry e = entries[ready[i].data.fd];
+			int fd = ready[i].data.fd;
+			struct entry e = entries[fd];
 
-			if (e.fn != NULL && e.fn(ready[i].data.fd, (int32_t)ready[i].events, e.data) != 0) {
-				del(ready[i].data.fd);
+			/* The callback may have removed the descriptor and added it again; what it returns is about the old registration. */
+			if (e.fn != NULL && e.fn(fd, (int32_t)ready[i].events, e.data) != 0 && entries[fd].registration == e.registration) {
+				del(fd);
 			}
 		}
 		for (int i = 0; i < todo; i++) {

@@ -8,7 +8,7 @@
 use crate::qbipcs::{qb_ipcs_dispatch_fn_t, qb_ipcs_poll_handlers};
 use crate::qbloop::qb_loop_job_dispatch_fn;
 use libc::{c_int, c_void};
-use qb::ipc::{Connection, Poller, Priority, Verdict, Watch};
+use qb::ipc::{Connection, Next, Poller, Priority, Watch};
 use qb::{Error, Result};
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -40,9 +40,9 @@ fn get(fd: RawFd) -> Slot {
 /// What C poll loops call: looks up the registration and dispatches it.
 unsafe extern "C" fn dispatch(fd: i32, revents: i32, data: *mut c_void) -> i32 {
     match get(fd) {
-        Some((number, watch)) if number == data as usize => match watch.dispatch(fd, revents) {
-            Verdict::Keep => 0,
-            Verdict::Drop => -libc::ESHUTDOWN,
+        Some((number, watch)) if number == data as usize => match watch.dispatch(revents) {
+            Next::Keep => 0,
+            Next::Remove => -libc::ESHUTDOWN,
         },
         _ => -libc::ENOENT,
     }

@@ -20,7 +20,7 @@ const PATH_MAX: usize = libc::PATH_MAX as usize;
 const SHM_PREFIX: &str = "/dev/shm/qb-";
 const SOCKETDIR: &str = match option_env!("QB_SOCKETDIR") {
     Some(dir) => dir,
-    None => "/var/run",
+    None => "/tmp",
 };
 /// How often an allocation that signals interrupt is taken up again before it counts as failed.
 const ALLOCATION_TRIES: u32 = 100;

@@ -4,9 +4,9 @@
 
 use crate::handle::{borrow, status};
 use libc::{EINVAL, c_void};
-use qb::event::{Events, Job, Loop, LowFdsFn, Next, Priority, SignalFn, SignalHandle, TimerHandle};
+use qb::event::{Events, Job, Loop, LowFdsFn, Next, Priority, SignalFn, SignalHandle, Task, TimerHandle};
 use qb::log::Level;
-use std::ptr::{null_mut, without_provenance_mut};
+use std::ptr::{null_mut, with_exposed_provenance_mut, without_provenance_mut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
@@ -49,6 +49,26 @@ unsafe fn resolve<'a>(l: *mut qb_loop_t) -> Option<&'a Loop> {
     let l = if l.is_null() { DEFAULT.load(Ordering::Acquire) } else { l };
     // SAFETY: forwards this function's contract.
     unsafe { borrow(l) }
+}
+
+/// What a job and a timer call.
+type OnceFn = unsafe extern "C" fn(*mut c_void);
+
+fn words(call: OnceFn, data: *mut c_void) -> (usize, usize) {
+    (call as usize, data.expose_provenance())
+}
+
+/// The call as a task, without memory of its own.
+fn once(call: OnceFn, data: *mut c_void) -> Task {
+    Task::plain(call_once, words(call, data))
+}
+
+/// Only for [`once`], which made the two words.
+fn call_once(call: usize, data: usize) {
+    // SAFETY: `call` is an `OnceFn` that was cast to its address; function pointers are as wide as `usize` here.
+    let call = unsafe { std::mem::transmute::<usize, OnceFn>(call) };
+    // SAFETY: the caller registered this function with this argument for exactly this.
+    unsafe { call(with_exposed_provenance_mut(data)) }
 }
 
 fn next(remove: bool) -> Next {
@@ -176,10 +196,7 @@ pub unsafe extern "C" fn qb_loop_job_add(
     let (Some(l), Ok(prio), Some(call)) = (unsafe { resolve(l) }, Priority::try_from(p), dispatch_fn) else {
         return -EINVAL;
     };
-    let key = (call as usize, data.addr());
-    let data = Data(data);
-    // SAFETY: the caller registered this function with this argument for exactly this.
-    status(l.job_add(prio, Job::keyed(key, move || unsafe { call(data.get()) })))
+    status(l.job_add(prio, Job::keyed(words(call, data), once(call, data))))
 }
 
 /// Takes back the oldest job with the same priority, function and data that has not started.
@@ -203,7 +220,7 @@ pub unsafe extern "C" fn qb_loop_job_del(
     let (Some(l), Ok(prio), Some(call)) = (unsafe { resolve(l) }, Priority::try_from(p), dispatch_fn) else {
         return -EINVAL;
     };
-    status(l.job_del(prio, (call as usize, data.addr())))
+    status(l.job_del(prio, words(call, data)))
 }
 
 /// Calls a function once, after a time.
@@ -234,16 +251,13 @@ pub unsafe extern "C" fn qb_loop_timer_add(
     let (Some(l), Ok(prio), Some(call)) = (unsafe { resolve(l) }, Priority::try_from(p), dispatch_fn) else {
         return -EINVAL;
     };
-    let data = Data(data);
-    // SAFETY: the caller registered this function with this argument for exactly this.
-    let callback = Box::new(move || unsafe { call(data.get()) });
     let publish = |handle: TimerHandle| {
         if !timer_handle_out.is_null() {
             // SAFETY: not NULL, so writable by this function's contract.
             unsafe { timer_handle_out.write(handle.raw()) };
         }
     };
-    status(l.timer_add_with(prio, nsec_duration, callback, publish).map(drop))
+    status(l.timer_add_with(prio, nsec_duration, once(call, data), publish).map(drop))
 }
 
 /// Takes back a timer whose function was not called yet.

@@ -146,9 +146,9 @@ ssize_t qb_ipcc_sendv(qb_ipcc_connection_t *c, const struct iovec *iov,
  * @param msg_ptr    buffer for the response
  * @param msg_len    size of the buffer in bytes
  * @param ms_timeout milliseconds to wait; negative waits for ever, 0 not at all
- * @return size of the response; -ETIMEDOUT or -EAGAIN when none came in time,
- *         -ENOBUFS when it does not fit (it stays queued), -ENOTCONN when the
- *         server is gone, -EINVAL
+ * @return size of the response; -ETIMEDOUT when none came in time, -ENOBUFS
+ *         when it does not fit (it stays queued), -ENOTCONN when the server is
+ *         gone, -EINVAL
  */
 ssize_t qb_ipcc_recv(qb_ipcc_connection_t *c, void *msg_ptr, size_t msg_len,
                      int32_t ms_timeout);

@@ -4,13 +4,12 @@
 use super::poll::WAKE_TOKEN;
 use super::state::State;
 use crate::error::Result;
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{AtomicBool, AtomicU32, AtomicUsize, Mutex, MutexGuard, Ordering};
 use crate::sys::epoll::{EDGE, Epoll, IN};
 use crate::sys::fork;
 use crate::sys::wake::Wake;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 /// A main loop. See the [room's door](super).
 pub struct Loop {

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //! Jobs: closures that run once. A chain of jobs that keeps renewing itself is slowed down; see [`FREE_HOPS`].
 
+use super::Priority;
 use super::core::Loop;
-use super::state::Item;
-use super::{Priority, state::State};
+use super::state::{Item, State};
+use super::task::Task;
 use crate::error::{Error, Result};
 use crate::sys::clock::NS_IN_MSEC;
-use std::fmt;
+use std::collections::VecDeque;
 
 /// Identity for [`Loop::job_del`]: two words of the caller's choice, for instance a function and its argument.
 pub type JobKey = (usize, usize);
@@ -19,9 +20,11 @@ pub(super) const FREE_HOPS: u32 = 3;
 pub(super) const THROTTLE_NS: u64 = 50 * NS_IN_MSEC;
 
 /// Work to do once, soon.
+#[derive(Debug)]
 pub struct Job {
-    key: Option<JobKey>,
-    run: Box<dyn FnOnce() + Send>,
+    task: Task,
+    key: JobKey,
+    has_key: bool,
     /// How many jobs were in the chain that led to this one.
     pub(super) hops: u32,
 }
@@ -29,36 +32,46 @@ pub struct Job {
 impl Job {
     /// A job that cannot be deleted again.
     pub fn new(run: impl FnOnce() + Send + 'static) -> Self {
-        Self { key: None, run: Box::new(run), hops: 0 }
+        Self { task: Task::new(run), key: (0, 0), has_key: false, hops: 0 }
     }
 
     /// A job that [`Loop::job_del`] finds by `key`.
-    pub fn keyed(key: JobKey, run: impl FnOnce() + Send + 'static) -> Self {
-        Self { key: Some(key), run: Box::new(run), hops: 0 }
+    #[must_use]
+    pub const fn keyed(key: JobKey, task: Task) -> Self {
+        Self { task, key, has_key: true, hops: 0 }
     }
 
-    pub(super) fn call(self) {
-        (self.run)();
+    pub(super) fn run(self) {
+        self.task.run();
     }
-}
 
-impl fmt::Debug for Job {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Job").field("key", &self.key).field("hops", &self.hops).finish_non_exhaustive()
+    fn is(&self, key: JobKey) -> bool {
+        self.has_key && self.key == key
     }
 }
 
 impl State {
-    /// Moves all waiting jobs to the run lists: (how many, whether one of them must not wait).
-    pub(super) fn collect_jobs(&mut self) -> (usize, bool) {
-        let (mut moved, mut urgent) = (0, false);
+    /// Moves all waiting jobs to the run lists: (whether there are any, whether one of them must not wait).
+    pub(super) fn collect_jobs(&mut self) -> (bool, bool) {
+        let mut any = false;
         for level in &mut self.levels {
-            moved += level.waiting.len();
-            urgent |= level.waiting.iter().any(|job| job.hops <= FREE_HOPS);
-            level.run.extend(level.waiting.drain(..).map(Item::Job));
+            if level.waiting.is_empty() {
+                continue;
+            }
+            any = true;
+            if level.run.is_empty() {
+                std::mem::swap(&mut level.run, &mut level.waiting);
+            } else {
+                level.run.append(&mut level.waiting);
+            }
         }
-        (moved, urgent)
+        (any, std::mem::take(&mut self.urgent_jobs))
     }
+}
+
+fn take_job(queue: &mut VecDeque<Item>, key: JobKey) -> Option<Item> {
+    let at = queue.iter().position(|item| matches!(item, Item::Job(job) if job.is(key)))?;
+    queue.remove(at)
 }
 
 impl Loop {
@@ -74,7 +87,8 @@ impl Loop {
         if let Some(hops) = state.job_running.filter(|_| self.is_dispatching_here()) {
             job.hops = hops.saturating_add(1);
         }
-        state.level(prio).waiting.push_back(job);
+        state.urgent_jobs |= job.hops <= FREE_HOPS;
+        state.level(prio).waiting.push_back(Item::Job(job));
         self.wake_waiter(&state);
         Ok(())
     }
@@ -86,17 +100,7 @@ impl Loop {
     pub fn job_del(&self, prio: Priority, key: JobKey) -> Result<()> {
         let mut state = self.lock();
         let level = state.level(prio);
-        let wanted = |job: &Job| job.key == Some(key);
-        let found = if let Some(i) = level.waiting.iter().position(wanted) {
-            level.waiting.remove(i)
-        } else {
-            let in_run = |item: &Item| matches!(item, Item::Job(job) if wanted(job));
-            let item = level.run.iter().position(in_run).and_then(|i| level.run.remove(i));
-            match item {
-                Some(Item::Job(job)) => Some(job),
-                _ => None,
-            }
-        };
+        let found = take_job(&mut level.waiting, key).or_else(|| take_job(&mut level.run, key));
         drop(state); // the closure's destructor is foreign code
         found.map(drop).ok_or(Error::NotFound)
     }

@@ -5,7 +5,6 @@ use super::core::Loop;
 use super::state::State;
 use crate::sys::rlimit;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Gets (not enough, registrations still available).
 pub type LowFdsFn = Arc<dyn Fn(bool, u32) + Send + Sync>;
@@ -17,40 +16,23 @@ const LOW: u32 = 1;
 /// ... and enough again when more than this many are.
 const ENOUGH: u32 = 2;
 
-/// The limit less the reserve, read once per process; 0 is read again.
-static USABLE: AtomicU64 = AtomicU64::new(0);
-
 #[derive(Default)]
 pub(super) struct LowFds {
     callback: Option<LowFdsFn>,
     low: bool,
 }
 
-fn usable() -> u64 {
-    match USABLE.load(Ordering::Relaxed) {
-        0 => match rlimit::open_files() {
-            Ok(limit) => {
-                let usable = limit.saturating_sub(RESERVE).min(i32::MAX as u64);
-                USABLE.store(usable, Ordering::Relaxed);
-                usable
-            }
-            Err(_) => i32::MAX as u64, // without a known limit there is nothing to warn about
-        },
-        known => known,
-    }
-}
-
 impl State {
-    /// The callback and its arguments, if the state has just changed.
+    /// The callback and its arguments, if the state has just changed. The state follows without a callback, too.
     pub(super) fn low_fds_change(&mut self) -> Option<(LowFdsFn, bool, u32)> {
-        let callback = self.low_fds.callback.as_ref()?;
-        let available = u32::try_from(usable().saturating_sub(self.registrations())).unwrap_or(u32::MAX);
+        let available = u32::try_from(rlimit::usable_files(RESERVE).saturating_sub(self.registrations()))
+            .unwrap_or(u32::MAX);
         let low = if self.low_fds.low { available <= ENOUGH } else { available <= LOW };
         if low == self.low_fds.low {
             return None;
         }
         self.low_fds.low = low;
-        Some((Arc::clone(callback), low, available))
+        self.low_fds.callback.as_ref().map(|callback| (Arc::clone(callback), low, available))
     }
 
     /// Live descriptors; the one for waking up counts as well.

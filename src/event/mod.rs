@@ -23,6 +23,7 @@ mod poll;
 mod run;
 mod signals;
 mod state;
+mod task;
 mod timers;
 
 #[cfg(test)]
@@ -33,7 +34,8 @@ pub use jobs::{Job, JobKey};
 pub use lowfds::LowFdsFn;
 pub use poll::PollFn;
 pub use signals::{SignalFn, SignalHandle};
-pub use timers::{TimerFn, TimerHandle};
+pub use task::Task;
+pub use timers::TimerHandle;
 
 use crate::error::{Error, Result};
 use std::ops::{BitOr, BitOrAssign};

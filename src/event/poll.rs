@@ -198,6 +198,11 @@ impl Polls {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn forget(&mut self, index: u32) -> Option<PollFn> {
+        self.release(index)
+    }
+
     /// Puts every registration into a set that was opened anew. Descriptors that cannot be added were closed.
     pub(super) fn add_again(&self, epoll: &Epoll) {
         for (index, slot) in self.slots.iter().enumerate().filter(|(_, slot)| slot.stage != Stage::Free) {

@@ -12,15 +12,14 @@ use super::jobs::{Job, THROTTLE_NS};
 use super::poll::{PollFn, PollToken};
 use super::signals::Delivery;
 use super::state::{Item, State};
-use super::timers::TimerFn;
+use super::task::Task;
 use super::{Next, Priority};
 use crate::error::{Error, Result};
 use crate::log::Level;
-use crate::sync::MutexGuard;
+use crate::sync::{MutexGuard, Ordering};
 use crate::sys::clock::{NS_IN_MSEC, monotonic_ns};
 use crate::sys::epoll::{BATCH, Batch};
 use std::os::fd::RawFd;
-use std::sync::atomic::Ordering;
 
 /// Items that a level may dispatch in one turn.
 const PER_TURN: u32 = 4;
@@ -33,7 +32,7 @@ type Guard<'a> = MutexGuard<'a, State>;
 /// An item of a run list with what its callback needs, taken out of the state.
 enum Call {
     Job(Job),
-    Timer(TimerFn),
+    Timer(Task),
     Poll { token: PollToken, fd: RawFd, ready: super::Events, callback: PollFn },
     Signal(Delivery),
 }
@@ -46,8 +45,8 @@ impl State {
                 Item::Job(job) => return Some(Call::Job(job)),
                 Item::Signal(delivery) => return Some(Call::Signal(delivery)),
                 Item::Timer(handle) => {
-                    if let Some(callback) = self.timers.take(handle) {
-                        return Some(Call::Timer(callback));
+                    if let Some(task) = self.timers.take(handle) {
+                        return Some(Call::Timer(task));
                     }
                 }
                 Item::Poll(token) => {
@@ -129,7 +128,7 @@ impl Loop {
         }
         if backlog || timers > 0 || urgent || state.signals.is_pending() {
             Some(0)
-        } else if jobs > 0 {
+        } else if jobs {
             Some(until_timer.map_or(THROTTLE_NS, |ns| ns.min(THROTTLE_NS)))
         } else {
             until_timer
@@ -181,9 +180,9 @@ impl Loop {
         match call {
             Call::Job(job) => {
                 state.job_running = Some(job.hops);
-                MutexGuard::unlocked(state, || job.call());
+                MutexGuard::unlocked(state, || job.run());
             }
-            Call::Timer(callback) => MutexGuard::unlocked(state, callback),
+            Call::Timer(task) => MutexGuard::unlocked(state, || task.run()),
             Call::Poll { token, fd, ready, mut callback } => {
                 let next = MutexGuard::unlocked(state, || callback(fd, ready));
                 if self.is_forked_copy() {

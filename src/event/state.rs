@@ -21,7 +21,7 @@ pub(super) enum Item {
 #[derive(Default)]
 pub(super) struct Level {
     /// Jobs not yet looked at.
-    pub(super) waiting: VecDeque<Job>,
+    pub(super) waiting: VecDeque<Item>,
     pub(super) run: VecDeque<Item>,
 }
 
@@ -32,6 +32,8 @@ pub(super) struct State {
     pub(super) polls: Polls,
     pub(super) signals: Signals,
     pub(super) low_fds: LowFds,
+    /// A job is waiting that need not be held back.
+    pub(super) urgent_jobs: bool,
     /// Threads inside the wait (one, unless a loop is run by several).
     pub(super) waiters: u32,
     /// While a job's callback runs: its `hops`.

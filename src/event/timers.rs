@@ -5,11 +5,9 @@ use super::Priority;
 use super::core::Loop;
 use super::heap::{Entry, Heap};
 use super::state::{Item, State};
+use super::task::Task;
 use crate::error::{Error, Result};
 use crate::sys::clock::monotonic_ns;
-
-/// What a timer does when it expires.
-pub type TimerFn = Box<dyn FnOnce() + Send>;
 
 /// Names one timer of one loop: the slot in the low 32 bits, above it a check number that differs for each timer. Never
 /// 0, top bit never set.
@@ -42,19 +40,12 @@ impl TimerHandle {
     }
 }
 
-enum Stage {
-    /// In the heap, at this place.
-    Armed(usize),
-    /// On a run list.
-    Expired,
-}
-
+/// Armed while it has an entry in the heap, then on a run list.
 struct Slot {
     check: u32,
-    due: u64,
     prio: Priority,
-    stage: Stage,
-    callback: TimerFn,
+    due: u64,
+    task: Task,
 }
 
 /// All timers of a loop.
@@ -63,20 +54,12 @@ pub(super) struct Timers {
     slots: Vec<Option<Slot>>,
     free: Vec<u32>,
     heap: Heap,
-    seq: u64,
+    seq: u32,
     last_check: u32,
 }
 
 /// The highest slot number plus one; the sign bit of the lower half of a handle is never set.
 const MAX_SLOTS: usize = 1 << 31;
-
-fn note(slots: &mut [Option<Slot>]) -> impl FnMut(u32, usize) + '_ {
-    |slot, place| {
-        if let Some(Some(slot)) = slots.get_mut(slot as usize) {
-            slot.stage = Stage::Armed(place);
-        }
-    }
-}
 
 impl Timers {
     /// A free slot and a check that no recent timer had.
@@ -97,13 +80,13 @@ impl Timers {
         Ok(TimerHandle::new(self.last_check, slot))
     }
 
-    fn arm(&mut self, handle: TimerHandle, prio: Priority, due: u64, callback: TimerFn) {
+    fn arm(&mut self, handle: TimerHandle, prio: Priority, due: u64, task: Task) {
         let slot = handle.slot();
         if let Some(place) = self.slots.get_mut(slot as usize) {
-            *place = Some(Slot { check: handle.check(), due, prio, stage: Stage::Expired, callback });
+            *place = Some(Slot { check: handle.check(), prio, due, task });
         }
-        self.seq += 1;
-        self.heap.push(Entry { due, seq: self.seq, slot }, &mut note(&mut self.slots));
+        self.seq = self.seq.wrapping_add(1);
+        self.heap.push(Entry::new(due, self.seq, slot));
     }
 
     fn get(&self, handle: TimerHandle) -> Option<&Slot> {
@@ -112,35 +95,37 @@ impl Timers {
     }
 
     /// Ends the timer; its closure is for the caller to run or drop.
-    pub(super) fn take(&mut self, handle: TimerHandle) -> Option<TimerFn> {
+    pub(super) fn take(&mut self, handle: TimerHandle) -> Option<Task> {
         self.get(handle)?;
         let gone = self.slots.get_mut(handle.slot() as usize)?.take()?;
-        if let Stage::Armed(place) = gone.stage {
-            self.heap.remove(place, &mut note(&mut self.slots));
-        }
+        self.heap.remove(handle.slot());
         self.free.push(handle.slot());
-        Some(gone.callback)
+        Some(gone.task)
     }
 
     /// When the first armed timer is due.
     pub(super) fn next_due(&self) -> Option<u64> {
-        self.heap.first().map(|entry| entry.due)
+        self.heap.first().map(Entry::due)
     }
 
     /// The armed timer that is due first, if that is before `now`; it counts as expired from here on.
     fn expire(&mut self, now: u64) -> Option<(Priority, TimerHandle)> {
-        let Entry { slot, .. } = *self.heap.first().filter(|entry| entry.due < now)?;
-        self.heap.remove(0, &mut note(&mut self.slots));
-        let timer = self.slots.get_mut(slot as usize)?.as_mut()?;
-        timer.stage = Stage::Expired;
+        let slot = self.heap.first().filter(|entry| entry.due() < now)?.slot();
+        self.heap.remove(slot);
+        let timer = self.slots.get(slot as usize)?.as_ref()?;
         Some((timer.prio, TimerHandle::new(timer.check, slot)))
     }
 
+    #[cfg(test)]
+    pub(super) fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
     /// Ends all timers; the closures are for the caller to drop.
-    pub(super) fn clear(&mut self) -> Vec<TimerFn> {
+    pub(super) fn clear(&mut self) -> Vec<Task> {
         self.heap.clear();
         self.free = Vec::new();
-        std::mem::take(&mut self.slots).into_iter().flatten().map(|slot| slot.callback).collect()
+        std::mem::take(&mut self.slots).into_iter().flatten().map(|slot| slot.task).collect()
     }
 }
 
@@ -168,7 +153,7 @@ impl Loop {
         nanos: u64,
         callback: impl FnOnce() + Send + 'static,
     ) -> Result<TimerHandle> {
-        self.timer_add_with(prio, nanos, Box::new(callback), |_| ())
+        self.timer_add_with(prio, nanos, Task::new(callback), |_| ())
     }
 
     /// Like [`timer_add`](Loop::timer_add), and `publish` gets the handle before the timer can expire in another thread.
@@ -180,19 +165,18 @@ impl Loop {
         &self,
         prio: Priority,
         nanos: u64,
-        callback: TimerFn,
+        task: Task,
         publish: impl FnOnce(TimerHandle),
     ) -> Result<TimerHandle> {
         let due = monotonic_ns().wrapping_add(nanos);
         let mut state = self.lock();
         if state.closed {
-            drop(state); // before `callback`
             return Err(Error::Invalid);
         }
         let handle = state.timers.reserve()?;
         publish(handle);
         let earlier = state.timers.next_due().is_none_or(|first| due < first);
-        state.timers.arm(handle, prio, due, callback);
+        state.timers.arm(handle, prio, due, task);
         if earlier {
             self.wake_waiter(&state);
         }
@@ -206,11 +190,8 @@ impl Loop {
     pub fn timer_del(&self, handle: TimerHandle) -> Result<()> {
         let gone = self.lock().timers.take(handle);
         match gone {
-            Some(callback) => {
-                drop(callback);
-                Ok(())
-            }
-            None if handle.slot() > i32::MAX as u32 && handle.check() != 0 => Err(Error::Os(libc::ERANGE)),
+            Some(_dropped_unlocked) => Ok(()),
+            None if handle.slot() > i32::MAX as u32 => Err(Error::Os(libc::ERANGE)),
             None => Err(Error::Invalid),
         }
     }
@@ -225,7 +206,8 @@ impl Loop {
     #[must_use]
     pub fn timer_expire_time(&self, handle: TimerHandle) -> Option<u64> {
         let state = self.lock();
-        state.timers.get(handle).filter(|slot| matches!(slot.stage, Stage::Armed(_))).map(|slot| slot.due)
+        let timers = &state.timers;
+        timers.get(handle).filter(|_| timers.heap.contains(handle.slot())).map(|slot| slot.due)
     }
 
     /// Nanoseconds until the timer expires; 0 when it is due, None once the loop has noticed.

@@ -8,16 +8,17 @@
 //! | server, events | `BASE-event-tx` | `BASE-event`, once it exists |
 //! | client, events | `BASE-event` | `BASE-event-tx` |
 //!
+//! The names are paths in the connection's directory, but always abstract, also where services listen on socket files.
+//!
 //! Control file: three records of `{i32 sent; i32 flow_control}` for request, response, event. All words are hints: a peer
 //! that stores nonsense there confuses a queue length, nothing else. A datagram counts only if it comes from the address
 //! above; the kernel enforces that once a socket is connected, and we compare addresses before.
 
-use super::rendezvous::datagram_address;
-use super::shm::{ConnectionDir, open_directory, tolerate_eperm};
+use super::shm::{ConnectionDir, open_directory, owners, tolerate_eperm};
 use crate::limits;
 use crate::shm::Mapping;
+use crate::sync::{AtomicBool, Ordering::Relaxed};
 use crate::sys::dir::{self, FileId};
-use crate::sys::process;
 use crate::sys::socket::{self, Address, Credentials};
 use crate::{Error, Result};
 use std::collections::VecDeque;
@@ -72,8 +73,10 @@ impl Control {
         let (dir, name) = open_directory(path, server)?;
         let fd = dir.open_file(name)?;
         let stat = dir::fstat(fd.as_fd())?;
-        let owners = [server.uid, 0, process::euid()];
-        if !stat.is_file() || stat.nlink != 1 || stat.len != CONTROL_LEN as u64 || !owners.contains(&stat.uid)
+        if !stat.is_file()
+            || stat.nlink != 1
+            || stat.len != CONTROL_LEN as u64
+            || !dir::acceptable(&owners(server), stat.uid)
         {
             return Err(Error::Corrupt);
         }
@@ -165,93 +168,113 @@ impl Channel {
     }
 }
 
-/// The server's side of requests and responses.
-pub(super) struct ServerRequests {
+/// A socket of the server, and the socket of the client that it talks to, which the client makes in its own time.
+#[derive(Clone)]
+struct Line {
     channel: Channel,
     client: Address,
-    connected: bool,
+    connected: Arc<AtomicBool>,
 }
 
+impl Line {
+    fn new(
+        socket: OwnedFd,
+        control: &Arc<Control>,
+        sends: Record,
+        receives: Record,
+        client: Address,
+    ) -> Self {
+        let channel = Channel { socket: Arc::new(socket), control: control.clone(), sends, receives };
+        Self { channel, client, connected: Arc::default() }
+    }
+
+    /// Connects to the client's socket; false while that does not exist.
+    fn connect(&self) -> Result<bool> {
+        if self.connected.load(Relaxed) {
+            return Ok(true);
+        }
+        match socket::connect(self.channel.fd(), &self.client) {
+            Ok(()) => {
+                self.connected.store(true, Relaxed);
+                Ok(true)
+            }
+            Err(Error::Os(libc::ECONNREFUSED | libc::ENOENT)) => Ok(false),
+            Err(e) => Err(send_error(e)),
+        }
+    }
+}
+
+/// Requests, on the server's side.
+pub(super) struct ServerRequests(Line);
+
 impl ServerRequests {
-    pub fn channel(&self) -> &Channel {
-        &self.channel
+    /// The socket they come in on.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.0.channel.fd()
     }
 
     /// Messages in flight, as a hint.
     pub fn queued(&self) -> u32 {
-        self.channel.control.queued(Record::Request)
+        self.0.channel.control.queued(Record::Request)
     }
 
     /// Takes the next request. The first one tells that the client has made its socket, and connects ours to it.
     pub fn recv(&mut self, buffer: &mut [u8]) -> Result<usize> {
-        if self.connected {
-            return self.channel.recv(buffer);
+        let Line { channel, client, connected } = &self.0;
+        if connected.load(Relaxed) {
+            return channel.recv(buffer);
         }
-        let (n, from) = socket::recv_from(self.channel.fd(), buffer)?;
-        if from != self.client {
+        let (n, from) = socket::recv_from(channel.fd(), buffer)?;
+        if from != *client {
             return Err(Error::Busy);
         }
-        self.channel.control.add(Record::Request, 1_u32.wrapping_neg());
-        self.connect()?;
-        Ok(n)
-    }
-
-    fn connect(&mut self) -> Result<()> {
-        socket::connect(self.channel.fd(), &self.client).map_err(send_error)?;
-        self.connected = true;
-        Ok(())
-    }
-
-    /// Makes sure that responses have somewhere to go.
-    pub fn ready_to_answer(&mut self) -> Result<()> {
-        if self.connected { Ok(()) } else { self.connect() }
+        channel.control.add(Record::Request, 1_u32.wrapping_neg());
+        if self.0.connect()? { Ok(n) } else { Err(Error::Disconnected) }
     }
 }
 
-/// The server's side of events. Until the client has made its socket they are kept, within limits.
-pub(super) struct ServerEvents {
-    channel: Channel,
-    client: Address,
-    connected: bool,
-    pending: VecDeque<Vec<u8>>,
+/// Responses or events, on the server's side. Until the client has made its socket they are kept, within limits.
+pub(super) struct Outbox {
+    line: Line,
+    kept: VecDeque<Vec<u8>>,
 }
 
-/// What became of an event.
+/// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sent {
     /// It is on its way.
     Out(usize),
-    /// It waits for the client's socket; call [`ServerEvents::flush`] soon.
+    /// It waits for the client's socket; call [`Outbox::flush`] soon.
     Kept(usize),
 }
 
-impl ServerEvents {
-    /// Sends one event, or keeps it while the client's socket does not exist.
+impl Outbox {
+    fn new(line: Line) -> Self {
+        Self { line, kept: VecDeque::new() }
+    }
+
+    /// Sends one message, or keeps it while the client's socket does not exist.
     pub fn send(&mut self, parts: &[&[u8]]) -> Result<Sent> {
         if self.flush()? {
-            return self.channel.send(parts).map(Sent::Out);
+            return self.line.channel.send(parts).map(Sent::Out);
         }
-        if self.pending.len() >= limits::PENDING_EVENTS {
+        if self.kept.len() >= limits::PENDING_EVENTS {
             return Err(Error::Busy);
         }
         let whole = parts.concat();
         let len = whole.len();
-        self.pending.push_back(whole);
+        self.kept.push_back(whole);
         Ok(Sent::Kept(len))
     }
 
     /// Sends what was kept; returns whether nothing is left.
     pub fn flush(&mut self) -> Result<bool> {
-        if !self.connected {
-            match socket::connect(self.channel.fd(), &self.client) {
-                Ok(()) => self.connected = true,
-                Err(Error::Os(libc::ECONNREFUSED | libc::ENOENT)) => return Ok(false),
-                Err(e) => return Err(send_error(e)),
-            }
+        if !self.line.connect()? {
+            return Ok(false);
         }
-        while let Some(event) = self.pending.front() {
-            match self.channel.send(&[event]) {
-                Ok(_) => drop(self.pending.pop_front()),
+        while let Some(message) = self.kept.front() {
+            match self.line.channel.send(&[message]) {
+                Ok(_) => drop(self.kept.pop_front()),
                 Err(Error::Busy) => return Ok(false),
                 Err(e) => return Err(e),
             }
@@ -259,23 +282,20 @@ impl ServerEvents {
         Ok(true)
     }
 
-    /// Events that the client has not taken yet.
+    /// Messages that the client has not taken yet.
     pub fn queued(&self) -> u32 {
-        let kept = u32::try_from(self.pending.len()).unwrap_or(u32::MAX);
-        self.channel.control.queued(Record::Event).saturating_add(kept)
+        let kept = u32::try_from(self.kept.len()).unwrap_or(u32::MAX);
+        self.line.channel.control.queued(self.line.channel.sends).saturating_add(kept)
     }
 }
 
 /// Everything the server has for one connection.
 pub(super) struct ServerSockets {
     pub requests: ServerRequests,
-    pub events: ServerEvents,
+    pub responses: Outbox,
+    pub events: Outbox,
     pub control: Arc<Control>,
 }
-
-/// Socket files of a connection, when sockets are not abstract.
-const SERVER_FILES: [&str; 2] = ["request", "event-tx"];
-const CLIENT_FILES: [&str; 2] = ["response", "event"];
 
 impl ServerSockets {
     /// Makes control file and sockets, and fills in their names for the client.
@@ -288,7 +308,7 @@ impl ServerSockets {
     ) -> Result<Self> {
         let description = dir.description();
         let base = format!("{description}-{service}");
-        let address = |end: &str| datagram_address(format!("{base}-{end}").as_bytes());
+        let address = |end: &str| Address::abstract_name(format!("{base}-{end}").as_bytes());
         let control = Arc::new(Control::make(dir, service, auth)?);
         let set_up = || -> Result<(OwnedFd, OwnedFd)> {
             let size = max_msg_size as usize;
@@ -298,37 +318,15 @@ impl ServerSockets {
             Ok(pair) => pair,
             Err(e) => {
                 control.unlink(dir);
-                remove_socket_files(dir, service);
                 return Err(e);
             }
         };
         answer.request = format!("{description}-control-{service}").into_bytes();
-        let requests = ServerRequests {
-            channel: Channel::new(&Arc::new(request), &control, Record::Response, Record::Request),
-            client: address("response"),
-            connected: false,
-        };
-        let events = ServerEvents {
-            channel: Channel::new(&Arc::new(event), &control, Record::Event, Record::Event),
-            client: address("event"),
-            connected: false,
-            pending: VecDeque::new(),
-        };
+        let requests = Line::new(request, &control, Record::Response, Record::Request, address("response"));
+        let events = Line::new(event, &control, Record::Event, Record::Event, address("event"));
         answer.response = base.into_bytes();
-        Ok(Self { requests, events, control })
-    }
-}
-
-/// Removes the socket files of a connection, both sides', where socket files are used.
-pub(super) fn remove_socket_files(dir: &ConnectionDir, service: &str) {
-    if !super::rendezvous::filesystem_sockets() || !dir.is_ours() {
-        return;
-    }
-    for end in SERVER_FILES.into_iter().chain(CLIENT_FILES) {
-        let name = format!("qb-{service}-{end}");
-        if let Ok(stat) = dir.dir.stat(&name) {
-            let _ = dir.dir.unlink_same(&name, &stat.id);
-        }
+        let responses = Outbox::new(requests.clone());
+        Ok(Self { requests: ServerRequests(requests), responses, events: Outbox::new(events), control })
     }
 }
 
@@ -356,7 +354,7 @@ impl ClientSockets {
                 let mut name = answer.response.clone();
                 name.push(b'-');
                 name.extend_from_slice(end.as_bytes());
-                datagram_address(&name)
+                Address::abstract_name(&name)
             };
             let fd = socket::datagram(&address(own), size)?;
             socket::connect(fd.as_fd(), &address(peer))?;

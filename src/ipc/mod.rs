@@ -25,9 +25,11 @@ mod service;
 mod shm;
 mod stats;
 mod sweep;
+#[cfg(test)]
+mod tests;
 
 pub use client::{Client, Connecting, probe_datagram_size};
-pub use poll::{Poller, Priority, Verdict, Watch};
+pub use poll::{Next, Poller, Priority, Watch};
 pub use service::{Auth, Connection, Handler, RateLimit, Request, Service};
 pub use stats::{ConnectionStats, ServiceStats};
 

@@ -6,24 +6,18 @@ use crate::Result;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
-pub use crate::event::Priority;
+use crate::event::{Events as LoopEvents, Job, Loop};
+pub use crate::event::{Next, Priority};
 
 /// Events as poll(2) numbers them (`POLLIN`, `POLLOUT`, ...).
 pub type Events = i32;
 
 /// What a service listens for on every descriptor.
 pub(super) const READABLE: Events = (libc::POLLIN | libc::POLLPRI | libc::POLLNVAL) as Events;
-/// The same, and room to write.
-pub(super) const READABLE_WRITABLE: Events = READABLE | libc::POLLOUT as Events;
-
-/// Whether the loop keeps a registration after a dispatch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Keep it.
-    Keep,
-    /// The service has removed it, or the loop shall.
-    Drop,
-}
+/// Requests are not taken for now: only the end is of interest, which every loop reports unasked.
+pub(super) const QUIET: Events = libc::POLLNVAL as Events;
+/// Room to write.
+pub(super) const WRITABLE: Events = libc::POLLOUT as Events;
 
 /// Something that a poll loop watches for a service. When its descriptor is ready, the loop calls
 /// [`dispatch`](Watch::dispatch), from the thread that runs the service.
@@ -42,14 +36,14 @@ pub enum Watch {
 }
 
 impl Watch {
-    /// Handles what happened on `fd`. `revents` are poll(2) bits.
-    pub fn dispatch(&self, fd: RawFd, revents: Events) -> Verdict {
+    /// Handles what happened on the descriptor. `revents` are poll(2) bits.
+    pub fn dispatch(&self, revents: Events) -> Next {
         match self {
             Watch::Listener(service) => service.dispatch_listener(revents),
             Watch::HalfOpen(half) => half.dispatch(revents),
             Watch::Stream(connection) => connection.dispatch_stream(revents),
             Watch::Requests(connection) => connection.dispatch_requests(revents),
-            Watch::Retry(connection) => connection.dispatch_retry(fd),
+            Watch::Retry(connection) => connection.dispatch_retry(),
         }
     }
 }
@@ -65,4 +59,27 @@ pub trait Poller: Send + Sync {
     fn remove(&self, fd: RawFd) -> Result<()>;
     /// Calls `connection.rerun_closed()` later, once. [`crate::Error::NotSupported`] when the loop has no jobs.
     fn job(&self, priority: Priority, connection: Arc<Connection>) -> Result<()>;
+}
+
+/// Our own loop. The service is to be run from the loop's thread.
+impl Poller for Loop {
+    fn add(&self, priority: Priority, fd: RawFd, events: Events, watch: Watch) -> Result<()> {
+        self.poll_add(priority, fd, bits(events), move |_, revents| watch.dispatch(revents.bits().into()))
+    }
+
+    fn modify(&self, priority: Priority, fd: RawFd, events: Events, watch: Watch) -> Result<()> {
+        self.poll_mod(priority, fd, bits(events), move |_, revents| watch.dispatch(revents.bits().into()))
+    }
+
+    fn remove(&self, fd: RawFd) -> Result<()> {
+        self.poll_del(fd)
+    }
+
+    fn job(&self, priority: Priority, connection: Arc<Connection>) -> Result<()> {
+        self.job_add(priority, Job::new(move || connection.rerun_closed()))
+    }
+}
+
+fn bits(events: Events) -> LoopEvents {
+    LoopEvents::from_bits(u16::try_from(events).unwrap_or(0))
 }

@@ -6,10 +6,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-/// Where socket files live; fixed at build time.
+/// Where socket files live; fixed at build time. Debian's libqb100 has them in /tmp, and both must look in one place.
 const SOCKET_DIR: &str = match option_env!("QB_SOCKETDIR") {
     Some(dir) => dir,
-    None => "/var/run",
+    None => "/tmp",
 };
 /// Its existence switches a whole process to socket files; fixed at build time.
 const FORCE_FILE: &str = match option_env!("QB_FORCE_SOCKETS_FILE") {
@@ -18,7 +18,7 @@ const FORCE_FILE: &str = match option_env!("QB_FORCE_SOCKETS_FILE") {
 };
 
 /// Whether socket files are used instead of abstract names. Looked up once per process.
-pub(super) fn filesystem_sockets() -> bool {
+fn filesystem_sockets() -> bool {
     static FORCED: OnceLock<bool> = OnceLock::new();
     *FORCED.get_or_init(|| Path::new(FORCE_FILE).exists())
 }
@@ -34,14 +34,4 @@ pub(super) fn stream_address(name: &[u8]) -> Address {
 /// The socket file of a service, when socket files are used.
 pub(super) fn socket_file(name: &[u8]) -> Option<PathBuf> {
     filesystem_sockets().then(|| Path::new(SOCKET_DIR).join(std::ffi::OsStr::from_bytes(name)))
-}
-
-/// The address of a datagram socket; `name` is an absolute path that is used as abstract name unless socket files are
-/// used.
-pub(super) fn datagram_address(name: &[u8]) -> Address {
-    if filesystem_sockets() {
-        Address::path(Path::new(std::ffi::OsStr::from_bytes(name)))
-    } else {
-        Address::abstract_name(name)
-    }
 }

@@ -33,16 +33,11 @@ pub(super) struct ConnectionDir {
 impl ConnectionDir {
     /// Makes the directory for a client. It stays ours; the client's group may search it. When the group is not known to
     /// be one of the client's, everybody may: the name cannot be guessed and the files inside have modes of their own.
-    ///
-    /// `bindable` gives it to the client altogether, who has to bind socket files inside.
-    pub fn make(name: &DirectoryName, peer: &Credentials, auth: &Auth, bindable: bool) -> Result<Self> {
+    pub fn make(name: &DirectoryName, peer: &Credentials, auth: &Auth) -> Result<Self> {
         let made =
             Self { dir: Dir::create_unique(Path::new(ROOT), &name.prefix())?, owner_pid: process::pid() };
         let same_group = auth.gid == peer.gid;
-        if bindable {
-            tolerate_eperm(made.dir.chown_self(auth.uid, auth.gid))?;
-            made.dir.chmod_self(0o770)?;
-        } else if peer.uid != process::euid() && peer.uid != 0 {
+        if peer.uid != process::euid() && peer.uid != 0 {
             tolerate_eperm(made.dir.chown_self(u32::MAX, auth.gid))?;
             made.dir.chmod_self(if same_group { 0o710 } else { 0o711 })?;
         }
@@ -153,7 +148,7 @@ impl ClientRings {
     /// Opens what the server named, if it is what a server makes for us.
     pub fn open(answer: &ConnectResponse, server: &Credentials) -> Result<Self> {
         let (dir, _) = open_directory(&answer.request, server)?;
-        let owners = [server.uid, 0, process::euid()];
+        let owners = owners(server);
         let ring = |name: &[u8]| -> Result<Arc<RingFiles>> {
             let (directory, file) = split_in_directory(ROOT.as_bytes(), name)?;
             if !dir.path().as_os_str().as_encoded_bytes().ends_with(directory) {
@@ -201,5 +196,11 @@ pub(super) fn open_directory<'a>(name: &'a [u8], server: &Credentials) -> Result
     let directory = std::str::from_utf8(directory).map_err(|_| Error::Corrupt)?;
     let file = std::str::from_utf8(file).map_err(|_| Error::Corrupt)?;
     let path = Path::new(ROOT).join(directory);
-    Ok((Dir::open(&path, &[server.uid, 0, process::euid()])?, file))
+    Ok((Dir::open(&path, &owners(server))?, file))
+}
+
+/// Who may own what a server made for us: the server or root, or we, to whom it may have been given. A server that runs as
+/// root may have given it to anybody on its application's behalf.
+pub(super) fn owners(server: &Credentials) -> Vec<u32> {
+    if server.uid == 0 { Vec::new() } else { vec![server.uid, 0, process::euid()] }
 }

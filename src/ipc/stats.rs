@@ -48,7 +48,7 @@ impl ServiceCounters {
             closed_connections: self.closed.load(Relaxed),
         };
         if clear {
-            self.active.store(0, Relaxed);
+            // How many are open now is a fact, not a count that could start anew.
             self.closed.store(0, Relaxed);
         }
         stats

@@ -4,6 +4,7 @@
 use super::producer::alive;
 use super::{Chunk, RingFiles, Trusted};
 use crate::ring::{Reader, Words};
+use crate::shm;
 use crate::{Error, Result};
 use std::ops::Deref;
 use std::ptr::NonNull;
@@ -53,6 +54,7 @@ impl Consumer {
 
     /// How many messages are queued, by the semaphore. [`Error::Corrupt`] for more than the ring could ever hold.
     pub fn queued(&self) -> Result<u32> {
+        shm::ready();
         let count = self.files.semaphore()?.value();
         if self.files.is_dead() {
             Err(Error::Disconnected)
@@ -73,7 +75,9 @@ impl Consumer {
     /// [`Consumer::put_back`]. None without a count, and when no message stands behind the count, which is then put back.
     ///
     /// [`Error::Corrupt`] for an impossible length, [`Error::Disconnected`] when the files were truncated.
+    #[inline]
     pub fn peek(&mut self) -> Result<Option<Chunk>> {
+        shm::ready();
         let semaphore = self.files.semaphore()?;
         if !semaphore.try_wait().map_err(alive)? {
             return if self.files.is_dead() { Err(Error::Disconnected) } else { Ok(None) };
@@ -91,6 +95,7 @@ impl Consumer {
 
     /// Copies `out.len()` bytes from `offset` within the message; [`Error::Invalid`] when it has fewer,
     /// [`Error::Disconnected`] when the files were truncated.
+    #[inline]
     pub fn copy(&self, chunk: &Chunk, offset: usize, out: &mut [u8]) -> Result<()> {
         self.reader.copy(chunk, offset, out)?;
         if self.files.is_dead() { Err(Error::Disconnected) } else { Ok(()) }
@@ -98,6 +103,7 @@ impl Consumer {
 
     /// The message in place, when it does not wrap and starts at a multiple of 8 bytes.
     #[must_use]
+    #[inline]
     pub fn lend(&self, chunk: &Chunk, peer: &Trusted) -> Option<Lent> {
         let (offset, contiguous) = self.reader.place(chunk);
         if contiguous < chunk.len() || offset % 8 != 0 || self.files.is_dead() {
@@ -107,6 +113,7 @@ impl Consumer {
     }
 
     /// Lets go of the message that was peeked; its space goes back to the sender.
+    #[inline]
     pub fn reclaim(&mut self, chunk: Chunk) -> Result<()> {
         self.reader.reclaim(chunk)?;
         if self.files.is_dead() { Err(Error::Disconnected) } else { Ok(()) }
@@ -121,6 +128,7 @@ impl Consumer {
     /// Sleeps until the semaphore has a count, without taking it, at most `timeout` (None: for ever, so with a bound and a
     /// look at the peer's health in between for a peer that may die). False at the end of the time. One thread at a time.
     pub fn wait(&self, timeout: Option<Duration>) -> Result<bool> {
+        shm::ready();
         let came = self.files.semaphore()?.wait_nonzero(timeout).map_err(alive)?;
         if self.files.is_dead() { Err(Error::Disconnected) } else { Ok(came) }
     }

@@ -199,7 +199,7 @@ impl RingFiles {
     /// The counter of committed, unread chunks.
     #[inline]
     pub fn semaphore(&self) -> Result<Semaphore<'_>> {
-        Semaphore::at(&self.header, layout::SEMAPHORE).ok_or(Error::Invalid)
+        Semaphore::at(&self.header, layout::SEMAPHORE)
     }
 
     /// True for ever once one of the files was found truncated.
@@ -222,7 +222,7 @@ impl RingFiles {
 
     #[inline]
     fn header_word(&self, offset: usize) -> Result<&SharedWord> {
-        self.header.word(offset).ok_or(Error::Invalid)
+        self.header.try_word(offset)
     }
 }
 
@@ -232,16 +232,16 @@ impl Words for RingFiles {
         self.size
     }
     #[inline]
-    fn write_pt(&self) -> Result<&SharedWord> {
-        self.header_word(layout::WRITE_PT)
+    fn write_pt(&self) -> &SharedWord {
+        &self.header.head()[layout::WRITE_PT / 4]
     }
     #[inline]
-    fn read_pt(&self) -> Result<&SharedWord> {
-        self.header_word(layout::READ_PT)
+    fn read_pt(&self) -> &SharedWord {
+        &self.header.head()[layout::READ_PT / 4]
     }
     #[inline]
     fn word(&self, index: u32) -> Result<&SharedWord> {
-        self.data.word(index as usize * 4).ok_or(Error::Corrupt)
+        self.data.try_word(index as usize * 4)
     }
     #[inline]
     fn copy_in(&self, offset: usize, data: &[u8]) -> Result<()> {
@@ -262,7 +262,7 @@ pub(super) fn recorded(path: &Path, ending: &[u8]) -> Result<Vec<u8>> {
 fn verified(dir: &Dir, name: &str, len: usize, owners: &[u32]) -> Result<(OwnedFd, FileId)> {
     let fd = dir.open_file(name)?;
     let stat = dir::fstat(fd.as_fd())?;
-    if !owners.contains(&stat.uid) {
+    if !dir::acceptable(owners, stat.uid) {
         return Err(Error::Os(libc::EPERM));
     }
     if !stat.is_file() || stat.nlink != 1 || stat.len != len as u64 {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// The second place to look; fixed when the library is built.
 const SOCKET_DIR: &str = match option_env!("QB_SOCKETDIR") {
     Some(dir) => dir,
-    None => "/var/run",
+    None => "/tmp",
 };
 
 /// A file of a public ring, by name.

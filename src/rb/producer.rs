@@ -3,6 +3,7 @@
 
 use super::RingFiles;
 use crate::ring::Writer;
+use crate::shm;
 use crate::{Error, Result};
 use std::sync::Arc;
 
@@ -25,7 +26,9 @@ impl Producer {
     ///
     /// [`Error::Busy`] while there is no room, [`Error::Corrupt`] when the reader's index makes no sense,
     /// [`Error::Disconnected`] when the files were truncated.
+    #[inline]
     pub fn send(&mut self, parts: &[&[u8]]) -> Result<usize> {
+        shm::ready();
         let mut len = 0usize;
         for part in parts {
             len = len.checked_add(part.len()).ok_or(Error::TooBig)?;

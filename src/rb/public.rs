@@ -143,6 +143,7 @@ impl Ring {
 
     /// Writes one chunk; bytes written, or [`Error::Busy`] while there is no room ([`Error::Invalid`] in overwrite mode,
     /// when dropping chunks does not help).
+    #[inline]
     pub fn write(&self, data: &[u8]) -> Result<usize> {
         let mut writer = Writer::shared(&self.files);
         let claim = self.claim(&mut writer, data.len())?;
@@ -151,6 +152,7 @@ impl Ring {
         Ok(data.len())
     }
 
+    #[inline(always)]
     fn claim<'a>(&'a self, writer: &mut Writer<&'a RingFiles>, len: usize) -> Result<Claim> {
         if !self.options.overwrite {
             return writer.claim(len);
@@ -163,6 +165,7 @@ impl Ring {
         })
     }
 
+    #[inline(always)]
     fn finish(&self, mut writer: Writer<&RingFiles>, claim: Claim, len: usize) -> Result<()> {
         writer.commit(claim, len)?;
         if !self.options.no_semaphore {
@@ -171,11 +174,13 @@ impl Ring {
         self.alive()
     }
 
+    #[inline(always)]
     fn alive(&self) -> Result<()> {
         if self.files.is_dead() { Err(Error::Disconnected) } else { Ok(()) }
     }
 
     /// Room for one chunk of up to `len` bytes, linear, to be filled and then handed over by [`Ring::commit`].
+    #[inline]
     pub fn alloc(&self, len: usize) -> Result<NonNull<u8>> {
         let mut writer = Writer::shared(&self.files);
         let claim = self.claim(&mut writer, len)?;
@@ -185,6 +190,7 @@ impl Ring {
 
     /// Hands the first `len` bytes of the room from [`Ring::alloc`] to the reader; [`Error::Invalid`] when the ring has
     /// not that much room.
+    #[inline]
     pub fn commit(&self, len: usize) -> Result<()> {
         let mut writer = Writer::shared(&self.files);
         let claim = writer.claimed()?;
@@ -193,15 +199,12 @@ impl Ring {
 
     /// Waits for a chunk at most `timeout` (None: for ever), taking one count of the semaphore. [`Error::TimedOut`] without
     /// one; [`Error::Corrupt`] if no chunk stands behind it, and then the count is put back.
+    #[inline(always)]
     fn front(&self, reader: &Reader<&RingFiles>, timeout: Option<Duration>) -> Result<Chunk> {
         if !self.options.no_semaphore && !self.files.semaphore()?.wait(timeout)? {
             return Err(Error::TimedOut);
         }
-        let found = match reader.is_ready() {
-            Ok(true) => reader.front().and_then(|chunk| chunk.ok_or(Error::Corrupt)),
-            Ok(false) => Err(Error::Corrupt),
-            Err(e) => Err(e),
-        };
+        let found = reader.surely().and_then(|chunk| chunk.ok_or(Error::Corrupt));
         self.alive()?;
         if found.is_err() {
             self.put_back()?;
@@ -209,11 +212,13 @@ impl Ring {
         found
     }
 
+    #[inline(always)]
     fn put_back(&self) -> Result<()> {
         if self.options.no_semaphore { Ok(()) } else { self.files.semaphore()?.post() }
     }
 
     /// Address and length of the next chunk, linear, until [`Ring::reclaim`]. Waits as [`Ring::read`] does.
+    #[inline]
     pub fn peek(&self, timeout: Option<Duration>) -> Result<(NonNull<u8>, usize)> {
         let reader = Reader::shared(&self.files);
         let chunk = self.front(&reader, timeout)?;
@@ -223,15 +228,17 @@ impl Ring {
     }
 
     /// Drops the next chunk, normally the one that was peeked; [`Error::Invalid`] if none is ready.
+    #[inline]
     pub fn reclaim(&self) -> Result<()> {
         let mut reader = Reader::shared(&self.files);
-        if reader.is_ready()? && reader.drop_oldest()? { self.alive() } else { Err(Error::Invalid) }
+        if reader.drop_oldest()? { Ok(()) } else { Err(Error::Invalid) }
     }
 
     /// Copies the next chunk out and drops it; its length. Waits for one at most `timeout` (None: for ever).
     ///
     /// [`Error::TimedOut`] without one, [`Error::BufferTooSmall`] when `out` is shorter (the chunk stays),
     /// [`Error::Corrupt`] when the ring makes no sense.
+    #[inline]
     pub fn read(&self, out: &mut [u8], timeout: Option<Duration>) -> Result<usize> {
         let mut reader = Reader::shared(&self.files);
         if self.options.no_semaphore && !reader.is_ready()? {
@@ -244,8 +251,8 @@ impl Ring {
             return Err(Error::BufferTooSmall);
         };
         reader.copy(&chunk, 0, out)?;
-        reader.reclaim(chunk)?;
         self.alive()?;
+        reader.reclaim(chunk)?;
         Ok(len)
     }
 

@@ -13,6 +13,9 @@ pub struct HeapRing {
     write_pt: SharedWord,
     read_pt: SharedWord,
     data: Box<[SharedWord]>,
+    /// One for each word's payload.
+    #[cfg(loom)]
+    traces: Box<[crate::shm::Trace]>,
 }
 
 impl HeapRing {
@@ -20,7 +23,14 @@ impl HeapRing {
     pub fn new(words: u32) -> Result<Self> {
         let size = Size::new(words)?;
         let data = (0..words).map(|_| SharedWord::new(0)).collect();
-        Ok(Self { size, write_pt: SharedWord::new(0), read_pt: SharedWord::new(0), data })
+        Ok(Self {
+            size,
+            write_pt: SharedWord::new(0),
+            read_pt: SharedWord::new(0),
+            data,
+            #[cfg(loom)]
+            traces: (0..words).map(|_| crate::shm::Trace::default()).collect(),
+        })
     }
 
     fn span(&self, offset: usize, len: usize) -> Result<()> {
@@ -36,12 +46,12 @@ impl Words for HeapRing {
         self.size
     }
 
-    fn write_pt(&self) -> Result<&SharedWord> {
-        Ok(&self.write_pt)
+    fn write_pt(&self) -> &SharedWord {
+        &self.write_pt
     }
 
-    fn read_pt(&self) -> Result<&SharedWord> {
-        Ok(&self.read_pt)
+    fn read_pt(&self) -> &SharedWord {
+        &self.read_pt
     }
 
     fn word(&self, index: u32) -> Result<&SharedWord> {
@@ -53,6 +63,8 @@ impl Words for HeapRing {
         for (i, byte) in data.iter().enumerate() {
             let at = offset + i;
             let word = self.data.get(at / 4).ok_or(Error::Invalid)?;
+            #[cfg(loom)]
+            self.traces[at / 4].write();
             let mut bytes = word.get().to_ne_bytes();
             bytes[at % 4] = *byte;
             word.set(u32::from_ne_bytes(bytes));
@@ -64,6 +76,8 @@ impl Words for HeapRing {
         self.span(offset, out.len())?;
         for (i, byte) in out.iter_mut().enumerate() {
             let at = offset + i;
+            #[cfg(loom)]
+            self.traces[at / 4].read();
             *byte = self.data.get(at / 4).ok_or(Error::Invalid)?.get().to_ne_bytes()[at % 4];
         }
         Ok(())

@@ -24,9 +24,11 @@ mod reader;
 mod size;
 mod writer;
 
-#[cfg(all(test, loom))]
+#[cfg(test)]
+#[cfg(loom)]
 mod loom_tests;
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(loom))]
 mod tests;
 
 pub use heap::HeapRing;
@@ -51,9 +53,9 @@ pub trait Words {
     /// The private length of the data area.
     fn size(&self) -> Size;
     /// Where the writer says that the next chunk goes.
-    fn write_pt(&self) -> Result<&SharedWord>;
+    fn write_pt(&self) -> &SharedWord;
     /// Where the reader says that it will read next.
-    fn read_pt(&self) -> Result<&SharedWord>;
+    fn read_pt(&self) -> &SharedWord;
     /// A word of the data area; `index` is below the length.
     fn word(&self, index: u32) -> Result<&SharedWord>;
     /// Copies into the data area at a byte offset; the bytes do not run past its end.
@@ -71,11 +73,11 @@ where
         (**self).size()
     }
     #[inline]
-    fn write_pt(&self) -> Result<&SharedWord> {
+    fn write_pt(&self) -> &SharedWord {
         (**self).write_pt()
     }
     #[inline]
-    fn read_pt(&self) -> Result<&SharedWord> {
+    fn read_pt(&self) -> &SharedWord {
         (**self).read_pt()
     }
     #[inline]
@@ -103,10 +105,10 @@ enum Cursor {
 
 impl Cursor {
     #[inline]
-    fn get(self, shared: Result<&SharedWord>, size: Size) -> Result<u32> {
+    fn get(self, shared: &SharedWord, size: Size) -> Result<u32> {
         match self {
             Cursor::Private(at) => Ok(at),
-            Cursor::Shared => size.index(shared?.get()),
+            Cursor::Shared => size.index(shared.get()),
         }
     }
 

@@ -56,35 +56,37 @@ impl<W: Words> Reader<W> {
 
     /// Bytes between the reader and the writer, as `qb_rb_space_used` counts them.
     pub fn space_used(&self) -> Result<usize> {
-        let write = self.size.index(self.words.write_pt()?.observe())?;
+        let write = self.size.index(self.words.write_pt().observe())?;
         Ok(self.size.used(write, self.read_at()?) as usize * 4)
     }
 
-    /// True when a chunk can be read, judged by the ring alone. Never says yes too early, whatever old payload lies at the
-    /// index; asking a counter first makes it unnecessary.
+    /// True when a chunk can be read, judged by the ring alone: see [`Reader::surely`].
     #[inline]
     pub fn is_ready(&self) -> Result<bool> {
+        Ok(self.surely()?.is_some())
+    }
+
+    /// The next chunk, judged by the ring alone. Never says yes too early, whatever old payload lies at the index; asking a
+    /// counter first makes it unnecessary.
+    #[inline(always)]
+    pub fn surely(&self) -> Result<Option<Chunk>> {
         let at = self.read_at()?;
         // ORDER(chunk-live): pairs with `Writer::commit`. The index is observed before the magic: seeing that the writer
         // went on, we cannot see a magic older than its claim.
-        if self.words.write_pt()?.observe() == at {
-            return Ok(false);
-        }
-        Ok(self.magic(at)? == MAGIC_READY)
+        if self.words.write_pt().observe() == at { Ok(None) } else { self.chunk(at) }
     }
 
-    #[inline]
-    fn magic(&self, at: u32) -> Result<u32> {
-        // ORDER(chunk-live): pairs with `Writer::commit`. READY brings the length and the payload with it.
-        Ok(self.words.word(self.size.add(at, 1))?.observe())
-    }
-
-    /// The next chunk if its magic says READY; [`Error::Corrupt`] for a length that the ring cannot hold. Without a count
-    /// that promises a chunk, [`Reader::is_ready`] has to be asked first.
-    #[inline]
+    /// The next chunk if its magic says READY; [`Error::Corrupt`] for a length that the ring cannot hold. For callers that
+    /// hold a count which promises a chunk; others want [`Reader::surely`].
+    #[inline(always)]
     pub fn front(&self) -> Result<Option<Chunk>> {
-        let at = self.read_at()?;
-        if self.magic(at)? != MAGIC_READY {
+        self.chunk(self.read_at()?)
+    }
+
+    #[inline(always)]
+    fn chunk(&self, at: u32) -> Result<Option<Chunk>> {
+        // ORDER(chunk-live): pairs with `Writer::commit`. READY brings the length and the payload with it.
+        if self.words.word(self.size.add(at, 1))?.observe() != MAGIC_READY {
             return Ok(None);
         }
         let len = self.words.word(at)?.get() as usize;
@@ -100,7 +102,7 @@ impl<W: Words> Reader<W> {
     }
 
     /// Copies from `offset` within the chunk; [`Error::Invalid`] when that is more than it has.
-    #[inline]
+    #[inline(always)]
     pub fn copy(&self, chunk: &Chunk, offset: usize, out: &mut [u8]) -> Result<()> {
         if offset.checked_add(out.len()).is_none_or(|end| end > chunk.len) {
             return Err(Error::Invalid);
@@ -113,7 +115,7 @@ impl<W: Words> Reader<W> {
     }
 
     /// Gives the chunk's space back to the writer.
-    #[inline]
+    #[inline(always)]
     pub fn reclaim(&mut self, chunk: Chunk) -> Result<()> {
         self.words.word(chunk.at)?.set(0);
         self.words.word(self.size.add(chunk.at, 1))?.set(MAGIC_DEAD);
@@ -121,13 +123,14 @@ impl<W: Words> Reader<W> {
         self.at.set(next);
         // ORDER(space-free): pairs with `Writer::space_free`. Our copying and the two stores above are over before the
         // writer may use the space again.
-        self.words.read_pt()?.publish(next);
+        self.words.read_pt().publish(next);
         Ok(())
     }
 
     /// Reclaims the next chunk; false if none is ready.
+    #[inline(always)]
     pub fn drop_oldest(&mut self) -> Result<bool> {
-        match self.front()? {
+        match self.surely()? {
             Some(chunk) => self.reclaim(chunk).map(|()| true),
             None => Ok(false),
         }

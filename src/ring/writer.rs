@@ -59,24 +59,29 @@ impl<W: Words> Writer<W> {
     #[inline]
     pub fn space_free(&mut self) -> Result<usize> {
         let at = self.write_at()?;
+        Ok(self.free_words(at)? as usize * 4)
+    }
+
+    #[inline(always)]
+    fn free_words(&mut self, at: u32) -> Result<u32> {
         // ORDER(space-free): pairs with `Reader::reclaim`. Whoever observes the new index may write where the reader was;
         // any earlier, and the reader could still be copying from there.
-        self.reader = self.size.index(self.words.read_pt()?.observe())?;
-        Ok(self.size.free(at, self.reader) as usize * 4)
+        self.reader = self.size.index(self.words.read_pt().observe())?;
+        Ok(self.size.free(at, self.reader))
     }
 
     /// True if `len` bytes find room at `at`; asks the reader's word only when the last answer is not enough.
-    #[inline]
+    #[inline(always)]
     fn has_room(&mut self, at: u32, len: usize) -> Result<bool> {
         let enough = |free: u32| free as usize * 4 >= len + CHUNK_MARGIN;
         if matches!(self.at, Cursor::Private(_)) && enough(self.size.free(at, self.reader)) {
             return Ok(true);
         }
-        Ok(enough((self.space_free()? / 4) as u32))
+        self.free_words(at).map(enough)
     }
 
     /// Claims room for `len` bytes; [`Error::Busy`] while there is not enough.
-    #[inline]
+    #[inline(always)]
     pub fn claim(&mut self, len: usize) -> Result<Claim> {
         let at = self.write_at()?;
         if !self.size.fits(len) || !self.has_room(at, len)? {
@@ -114,7 +119,8 @@ impl<W: Words> Writer<W> {
     /// that cannot keep a [`Claim`].
     pub fn claimed(&mut self) -> Result<Claim> {
         let at = self.write_at()?;
-        let len = self.space_free()?.checked_sub(CHUNK_MARGIN).ok_or(Error::Invalid)?;
+        let free = self.free_words(at)? as usize * 4;
+        let len = free.checked_sub(CHUNK_MARGIN).ok_or(Error::Invalid)?;
         Ok(Claim { at, len })
     }
 
@@ -125,7 +131,7 @@ impl<W: Words> Writer<W> {
     }
 
     /// Copies `data` to `offset` within the claim; [`Error::Invalid`] when it does not all fit.
-    #[inline]
+    #[inline(always)]
     pub fn fill(&mut self, claim: &Claim, offset: usize, data: &[u8]) -> Result<()> {
         if offset.checked_add(data.len()).is_none_or(|end| end > claim.len) {
             return Err(Error::Invalid);
@@ -137,7 +143,7 @@ impl<W: Words> Writer<W> {
     }
 
     /// Hands the first `len` bytes of a claim to the reader; [`Error::Invalid`] when more than claimed.
-    #[inline]
+    #[inline(always)]
     pub fn commit(&mut self, claim: Claim, len: usize) -> Result<()> {
         if len > claim.len {
             return Err(Error::Invalid);
@@ -145,10 +151,10 @@ impl<W: Words> Writer<W> {
         self.words.word(claim.at)?.set(len as u32);
         let next = self.size.step(claim.at, len);
         self.at.set(next);
-        // ORDER(chunk-live): pairs with `Reader::is_ready`. Whoever observes the new index also sees that the magic is
+        // ORDER(chunk-live): pairs with `Reader::surely`. Whoever observes the new index also sees that the magic is
         // ALLOC or READY, and not some payload that lay there before.
-        self.words.write_pt()?.publish(next);
-        // ORDER(chunk-live): pairs with `Reader::front`. Whoever observes READY also sees the length and the payload;
+        self.words.write_pt().publish(next);
+        // ORDER(chunk-live): pairs with `Reader::chunk`. Whoever observes READY also sees the length and the payload;
         // publishing any earlier would hand the reader a half-written chunk.
         self.words.word(self.size.add(claim.at, 1))?.publish(MAGIC_READY);
         Ok(())

@@ -19,6 +19,7 @@ use crate::sync::{AtomicBool, AtomicPtr, AtomicUsize, Mutex, Ordering, fence};
 use crate::sys::mmap::{Pages, page_size, replace_page};
 use crate::sys::sigbus;
 use crate::{Error, Result};
+use std::cell::Cell;
 
 const SLOTS_PER_CHUNK: usize = 64;
 
@@ -60,7 +61,10 @@ impl Slot {
         let (base, end) = (self.base.load(Ordering::Relaxed), self.end.load(Ordering::Relaxed));
         // ORDER(slot-range): pairs with `Slot::vacate`: a range of the next owner implies a turn that moved on.
         fence(Ordering::Acquire);
-        before % 2 == 0 && self.turn.load(Ordering::Relaxed) == before && base <= address && address < end
+        before.is_multiple_of(2)
+            && self.turn.load(Ordering::Relaxed) == before
+            && base <= address
+            && address < end
     }
 }
 
@@ -98,6 +102,17 @@ fn on_fault(address: usize) -> bool {
     false
 }
 
+/// Lets SIGBUS through in the calling thread, at its first call: a fault while the signal is blocked would end the process
+/// whatever handler there is. A thread that blocks it again later, and only then touches shared memory, is on its own.
+#[inline]
+pub fn ready() {
+    thread_local!(static READY: Cell<bool> = const { Cell::new(false) });
+    if !READY.get() {
+        sigbus::unblock();
+        READY.set(true);
+    }
+}
+
 /// Keeps one mapping in the handler's table.
 pub struct Watch(&'static Slot);
 
@@ -113,6 +128,7 @@ impl Watch {
     pub fn start(pages: &Pages) -> Result<Self> {
         page_size(); // asked for here so that the handler finds it ready
         sigbus::guard(on_fault)?;
+        ready();
         let base = pages.base().as_ptr().addr();
         let end = base.checked_add(pages.span()).ok_or(Error::Invalid)?;
         let mut free = FREE.lock();
@@ -137,3 +153,6 @@ impl Drop for Watch {
         FREE.lock().push(self.0);
     }
 }
+
+#[cfg(test)]
+mod tests;

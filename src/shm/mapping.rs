@@ -3,7 +3,6 @@
 //! copied, and a plain slice costs a [`Trusted`] token.
 
 use super::{SharedWord, guard};
-use crate::sync::AtomicU64;
 use crate::sys::mmap::Pages;
 use crate::{Error, Result};
 use std::os::fd::BorrowedFd;
@@ -23,6 +22,15 @@ impl Trusted {
         (peer_euid == 0 || peer_euid == own).then_some(Self(()))
     }
 }
+
+/// Types that may lie in memory which other processes write.
+///
+/// # Safety
+/// Every bit pattern is valid, and all access is by atomic operations.
+pub(super) unsafe trait Shared {}
+
+// SAFETY: a transparent AtomicU32.
+unsafe impl Shared for SharedWord {}
 
 /// A file mapped read-write and shared, unmapped on drop. Offsets are in bytes from its start.
 #[derive(Debug)]
@@ -81,44 +89,60 @@ impl Mapping {
     #[must_use]
     #[inline]
     pub fn address(&self, offset: usize, len: usize) -> Option<NonNull<u8>> {
-        if offset.checked_add(len)? > self.pages.span() {
-            return None;
+        self.place(offset, len).ok()
+    }
+
+    /// As [`Mapping::address`]. Errors are [`Error::Invalid`]; unlike None, telling them from an address costs nothing.
+    #[inline(always)]
+    fn place(&self, offset: usize, len: usize) -> Result<NonNull<u8>> {
+        match offset.checked_add(len) {
+            // SAFETY: `offset <= end <= span`, and the span is one allocation of at most isize::MAX bytes.
+            Some(end) if end <= self.pages.span() => Ok(unsafe { self.pages.base().add(offset) }),
+            _ => Err(Error::Invalid),
         }
-        // SAFETY: `offset <= span` was checked above, and the span is one allocation of at most isize::MAX bytes.
-        Some(unsafe { self.pages.base().add(offset) })
     }
 
     /// The word at `offset`, a multiple of 4.
     #[must_use]
     #[inline]
     pub fn word(&self, offset: usize) -> Option<&SharedWord> {
-        if offset % 4 != 0 {
-            return None;
-        }
-        let at = self.address(offset, 4)?;
-        // SAFETY: in bounds (`address`), 4-aligned because the base is page aligned, and mapped while `self` lives.
-        // SharedWord is a transparent AtomicU32: a store by the peer is a new value, not a data race.
-        Some(unsafe { at.cast().as_ref() })
+        self.view(offset).ok()
     }
 
-    /// The 64-bit word at `offset`, a multiple of 8.
+    /// The word at `offset`, a multiple of 4, or [`Error::Invalid`].
+    #[inline(always)]
+    pub fn try_word(&self, offset: usize) -> Result<&SharedWord> {
+        self.view(offset)
+    }
+
+    /// A group of atomics at `offset`, a multiple of its alignment, or [`Error::Invalid`].
+    #[inline(always)]
+    pub(super) fn view<T: Shared>(&self, offset: usize) -> Result<&T> {
+        const { assert!(align_of::<T>() <= 4096) };
+        if !offset.is_multiple_of(align_of::<T>()) {
+            return Err(Error::Invalid);
+        }
+        let at = self.place(offset, size_of::<T>())?;
+        // SAFETY: in bounds (`place`), aligned because the base is page aligned and the offset was checked, and mapped
+        // while `self` lives. `Shared` says that any bytes are a valid T and that it is reached by atomics only, so a
+        // store by the peer is a new value, not a data race.
+        Ok(unsafe { at.cast().as_ref() })
+    }
+
+    /// The first words; there whatever the length, since pages are mapped as wholes.
     #[must_use]
     #[inline]
-    pub(super) fn long(&self, offset: usize) -> Option<&AtomicU64> {
-        if offset % 8 != 0 {
-            return None;
-        }
-        let at = self.address(offset, 8)?;
-        // SAFETY: in bounds (`address`), 8-aligned because the base is page aligned, and mapped while `self` lives; other
-        // processes reach it by atomic instructions of the same or half the width.
-        Some(unsafe { at.cast().as_ref() })
+    pub fn head(&self) -> &[SharedWord; 16] {
+        // SAFETY: at least one byte is mapped and so at least one page, which is longer than 64 bytes and page aligned,
+        // while `self` lives. Bytes behind the file's end but in its last page can be read and written.
+        unsafe { self.pages.base().cast().as_ref() }
     }
 
     /// Copies out; [`Error::Invalid`] unless all of it is inside.
     #[inline]
     pub fn read(&self, offset: usize, out: &mut [u8]) -> Result<()> {
-        let from = self.address(offset, out.len()).ok_or(Error::Invalid)?;
-        // SAFETY: `from` is mapped for `out.len()` bytes (`address`) while `self` lives, and `out` is exclusively ours.
+        let from = self.place(offset, out.len())?;
+        // SAFETY: `from` is mapped for `out.len()` bytes (`place`) while `self` lives, and `out` is exclusively ours.
         // `out` is not this mapping: a `&mut` into it is never made. The peer may write meanwhile; then the copy holds
         // any mixture of bytes, which callers must expect of a peer anyway, and no reference into the memory exists.
         unsafe { ptr::copy_nonoverlapping(from.as_ptr(), out.as_mut_ptr(), out.len()) };
@@ -128,8 +152,8 @@ impl Mapping {
     /// Copies in; [`Error::Invalid`] unless all of it is inside.
     #[inline]
     pub fn write(&self, offset: usize, data: &[u8]) -> Result<()> {
-        let to = self.address(offset, data.len()).ok_or(Error::Invalid)?;
-        // SAFETY: `to` is mapped for `data.len()` bytes (`address`) while `self` lives. `ptr::copy` allows overlap, for a
+        let to = self.place(offset, data.len())?;
+        // SAFETY: `to` is mapped for `data.len()` bytes (`place`) while `self` lives. `ptr::copy` allows overlap, for a
         // C caller that passes on what it was lent from this very ring. No reference into the memory exists.
         unsafe { ptr::copy(data.as_ptr(), to.as_ptr(), data.len()) };
         Ok(())
@@ -137,7 +161,7 @@ impl Mapping {
 
     /// Fills with zeros; [`Error::Invalid`] unless all of it is inside.
     pub fn clear(&self, offset: usize, len: usize) -> Result<()> {
-        let to = self.address(offset, len).ok_or(Error::Invalid)?;
+        let to = self.place(offset, len)?;
         // SAFETY: as for `write`.
         unsafe { ptr::write_bytes(to.as_ptr(), 0, len) };
         Ok(())

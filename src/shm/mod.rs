@@ -21,7 +21,11 @@ mod semaphore;
 mod word;
 
 #[cfg(not(loom))]
+pub(crate) use guard::ready;
+#[cfg(not(loom))]
 pub use mapping::{Mapping, Trusted};
 #[cfg(not(loom))]
 pub use semaphore::Semaphore;
 pub use word::SharedWord;
+#[cfg(loom)]
+pub use word::Trace;

@@ -9,6 +9,7 @@
 //!
 //! The peer may store anything: the worst it gets is a wrong count, a wake-up for nothing, or an error.
 
+use super::mapping::Shared;
 use super::{Mapping, SharedWord};
 use crate::sys::futex::{self, Deadline};
 use crate::{Error, Result};
@@ -38,12 +39,10 @@ impl<'a> Semaphore<'a> {
     /// Bytes of a `sem_t`.
     pub const SIZE: usize = size_of::<libc::sem_t>();
 
-    /// The semaphore at `offset`, a multiple of 8; None when it is not all inside.
-    #[must_use]
+    /// The semaphore at `offset`, a multiple of 8; [`Error::Invalid`] when it is not all inside.
     #[inline]
-    pub fn at(mapping: &'a Mapping, offset: usize) -> Option<Self> {
-        mapping.address(offset, Self::SIZE)?;
-        Some(Self { words: layout::Words::at(mapping, offset)?, mapping })
+    pub fn at(mapping: &'a Mapping, offset: usize) -> Result<Self> {
+        Ok(Self { words: layout::Words::at(mapping, offset)?, mapping })
     }
 
     /// Sets the value to 0 without sleepers, like `sem_init`.
@@ -60,19 +59,20 @@ impl<'a> Semaphore<'a> {
     }
 
     /// Adds one count and wakes one sleeper if there are any. EOVERFLOW at the largest value.
-    #[inline]
+    #[inline(always)]
     pub fn post(&self) -> Result<()> {
         if self.words.add()? { futex::wake(self.words.address(), 1) } else { Ok(()) }
     }
 
     /// Takes one count; false when there is none.
-    #[inline]
+    #[inline(always)]
     pub fn try_wait(&self) -> Result<bool> {
         Ok(matches!(self.words.take(false)?, Took::Yes))
     }
 
     /// Takes one count, sleeping at most `timeout` (monotonic clock; None: for ever). False at the end of the time.
     /// Interrupting signals are passed over.
+    #[inline(always)]
     pub fn wait(&self, timeout: Option<Duration>) -> Result<bool> {
         if self.try_wait()? {
             return Ok(true);
@@ -96,6 +96,7 @@ impl<'a> Semaphore<'a> {
     }
 
     /// Registers as a sleeper and repeats `attempt`, which deregisters when it succeeds.
+    #[inline(never)]
     fn sleep(&self, timeout: Option<Duration>, attempt: impl Fn() -> Result<Took>) -> Result<bool> {
         if timeout == Some(Duration::ZERO) {
             return Ok(false);
@@ -137,47 +138,57 @@ impl<'a> Semaphore<'a> {
 
 #[cfg(target_pointer_width = "64")]
 mod layout {
-    use super::{ATTEMPTS, Error, Mapping, Result, SharedWord, Took, VALUE_MAX};
+    use super::{ATTEMPTS, Error, Mapping, Result, Shared, SharedWord, Took, VALUE_MAX};
     use crate::sync::{AtomicU64, Ordering};
 
     const SLEEPER: u64 = 1 << 32;
 
-    #[derive(Clone, Copy, Debug)]
-    pub struct Words<'a> {
-        data: &'a AtomicU64,
-        private: &'a SharedWord,
+    #[derive(Debug)]
+    #[repr(C, align(8))]
+    pub struct Raw {
+        data: AtomicU64,
+        private: SharedWord,
+        rest: [SharedWord; 5],
     }
+    const _: () = assert!(size_of::<Raw>() == size_of::<libc::sem_t>());
+
+    // SAFETY: atomics only.
+    unsafe impl Shared for Raw {}
+
+    #[derive(Clone, Copy, Debug)]
+    pub struct Words<'a>(&'a Raw);
 
     impl<'a> Words<'a> {
         #[inline]
-        pub fn at(mapping: &'a Mapping, offset: usize) -> Option<Self> {
-            Some(Self { data: mapping.long(offset)?, private: mapping.word(offset.checked_add(8)?)? })
+        pub fn at(mapping: &'a Mapping, offset: usize) -> Result<Self> {
+            mapping.view(offset).map(Self)
         }
 
         pub fn private(&self) -> &SharedWord {
-            self.private
+            &self.0.private
         }
 
         pub fn reset(&self) {
-            self.data.store(0, Ordering::Release);
+            self.0.data.store(0, Ordering::Release);
         }
 
         #[inline]
         pub fn value(&self) -> u32 {
             // ORDER(count): pairs with `add`. Whoever sees a count sees the chunk for which it was posted.
-            self.data.load(Ordering::Acquire) as u32
+            self.0.data.load(Ordering::Acquire) as u32
         }
 
         /// Adds a count; true when somebody sleeps.
-        #[inline]
+        #[inline(always)]
         pub fn add(&self) -> Result<bool> {
-            let mut seen = self.data.load(Ordering::Relaxed);
+            let mut seen = self.0.data.load(Ordering::Relaxed);
             for _ in 0..ATTEMPTS {
                 if seen as u32 >= VALUE_MAX {
                     return Err(Error::Os(libc::EOVERFLOW));
                 }
                 // ORDER(count): pairs with `take` and `value`.
-                match self.data.compare_exchange_weak(seen, seen + 1, Ordering::Release, Ordering::Relaxed) {
+                match self.0.data.compare_exchange_weak(seen, seen + 1, Ordering::Release, Ordering::Relaxed)
+                {
                     Ok(_) => return Ok(seen >= SLEEPER),
                     Err(now) => seen = now,
                 }
@@ -186,17 +197,17 @@ mod layout {
         }
 
         /// Takes a count, and the caller's registration with it when it is registered.
-        #[inline]
+        #[inline(always)]
         pub fn take(&self, registered: bool) -> Result<Took> {
             let cost = if registered { SLEEPER + 1 } else { 1 };
-            let mut seen = self.data.load(Ordering::Relaxed);
+            let mut seen = self.0.data.load(Ordering::Relaxed);
             for _ in 0..ATTEMPTS {
                 if seen as u32 == 0 {
                     return Ok(Took::Empty);
                 }
                 let rest = seen.wrapping_sub(cost);
                 // ORDER(count): pairs with `add`. Whoever takes a count sees the chunk for which it was posted.
-                match self.data.compare_exchange_weak(seen, rest, Ordering::Acquire, Ordering::Relaxed) {
+                match self.0.data.compare_exchange_weak(seen, rest, Ordering::Acquire, Ordering::Relaxed) {
                     Ok(_) => return Ok(Took::Yes),
                     Err(now) => seen = now,
                 }
@@ -205,14 +216,14 @@ mod layout {
         }
 
         pub fn enter(&self) {
-            self.data.fetch_add(SLEEPER, Ordering::Relaxed);
+            self.0.data.fetch_add(SLEEPER, Ordering::Relaxed);
         }
 
         /// The number of sleepers is mark enough.
         pub fn mark(&self) {}
 
         pub fn leave(&self) {
-            self.data.fetch_sub(SLEEPER, Ordering::Relaxed);
+            self.0.data.fetch_sub(SLEEPER, Ordering::Relaxed);
         }
 
         /// The futex word as it is while there is nothing to take.
@@ -222,59 +233,64 @@ mod layout {
 
         pub fn address(&self) -> *const u32 {
             let half = usize::from(cfg!(target_endian = "big"));
-            self.data.as_ptr().cast_const().cast::<u32>().wrapping_add(half)
+            self.0.data.as_ptr().cast_const().cast::<u32>().wrapping_add(half)
         }
     }
 }
 
 #[cfg(not(target_pointer_width = "64"))]
 mod layout {
-    use super::{ATTEMPTS, Error, Mapping, Result, SharedWord, Took, VALUE_MAX};
+    use super::{ATTEMPTS, Error, Mapping, Result, Shared, SharedWord, Took, VALUE_MAX};
 
     /// Bit 0 of the value word: somebody sleeps.
     const SLEEPERS: u32 = 1;
     /// One count in the value word.
     const ONE: u32 = 2;
 
-    #[derive(Clone, Copy, Debug)]
-    pub struct Words<'a> {
-        value: &'a SharedWord,
-        private: &'a SharedWord,
-        sleepers: &'a SharedWord,
+    #[derive(Debug)]
+    #[repr(C)]
+    pub struct Raw {
+        value: SharedWord,
+        private: SharedWord,
+        sleepers: SharedWord,
+        rest: SharedWord,
     }
+    const _: () = assert!(size_of::<Raw>() == size_of::<libc::sem_t>());
+
+    // SAFETY: atomics only.
+    unsafe impl Shared for Raw {}
+
+    #[derive(Clone, Copy, Debug)]
+    pub struct Words<'a>(&'a Raw);
 
     impl<'a> Words<'a> {
-        pub fn at(mapping: &'a Mapping, offset: usize) -> Option<Self> {
-            Some(Self {
-                value: mapping.word(offset)?,
-                private: mapping.word(offset.checked_add(4)?)?,
-                sleepers: mapping.word(offset.checked_add(8)?)?,
-            })
+        pub fn at(mapping: &'a Mapping, offset: usize) -> Result<Self> {
+            mapping.view(offset).map(Self)
         }
 
         pub fn private(&self) -> &SharedWord {
-            self.private
+            &self.0.private
         }
 
         pub fn reset(&self) {
-            self.value.publish(0);
-            self.sleepers.publish(0);
+            self.0.value.publish(0);
+            self.0.sleepers.publish(0);
         }
 
         pub fn value(&self) -> u32 {
             // ORDER(count): pairs with `add`. Whoever sees a count sees the chunk for which it was posted.
-            self.value.observe() >> 1
+            self.0.value.observe() >> 1
         }
 
         /// Adds a count; true when somebody sleeps.
         pub fn add(&self) -> Result<bool> {
-            let mut seen = self.value.get();
+            let mut seen = self.0.value.get();
             for _ in 0..ATTEMPTS {
                 if seen >> 1 >= VALUE_MAX {
                     return Err(Error::Os(libc::EOVERFLOW));
                 }
                 // ORDER(count): pairs with `take` and `value`.
-                match self.value.compare_exchange(seen, seen + ONE) {
+                match self.0.value.compare_exchange(seen, seen + ONE) {
                     Ok(_) => return Ok(seen & SLEEPERS != 0),
                     Err(now) => seen = now,
                 }
@@ -284,13 +300,13 @@ mod layout {
 
         /// Takes a count, and the caller's registration with it when it is registered.
         pub fn take(&self, registered: bool) -> Result<Took> {
-            let mut seen = self.value.get();
+            let mut seen = self.0.value.get();
             for _ in 0..ATTEMPTS {
                 if seen >> 1 == 0 {
                     return Ok(Took::Empty);
                 }
                 // ORDER(count): pairs with `add`. Whoever takes a count sees the chunk for which it was posted.
-                match self.value.compare_exchange(seen, seen - ONE) {
+                match self.0.value.compare_exchange(seen, seen - ONE) {
                     Ok(_) => {
                         if registered {
                             self.leave();
@@ -304,14 +320,14 @@ mod layout {
         }
 
         pub fn enter(&self) {
-            self.sleepers.fetch_add(1);
+            self.0.sleepers.fetch_add(1);
         }
 
         /// Says that somebody sleeps; again before each sleep, because another sleeper that leaves clears it.
         pub fn mark(&self) {
-            let mut seen = self.value.get();
+            let mut seen = self.0.value.get();
             for _ in 0..ATTEMPTS {
-                match self.value.compare_exchange(seen, seen | SLEEPERS) {
+                match self.0.value.compare_exchange(seen, seen | SLEEPERS) {
                     Ok(_) => return,
                     Err(now) => seen = now,
                 }
@@ -319,10 +335,10 @@ mod layout {
         }
 
         pub fn leave(&self) {
-            if self.sleepers.fetch_sub(1) == 1 {
-                let mut seen = self.value.get();
+            if self.0.sleepers.fetch_sub(1) == 1 {
+                let mut seen = self.0.value.get();
                 for _ in 0..ATTEMPTS {
-                    match self.value.compare_exchange(seen, seen & !SLEEPERS) {
+                    match self.0.value.compare_exchange(seen, seen & !SLEEPERS) {
                         Ok(_) => return,
                         Err(now) => seen = now,
                     }
@@ -336,7 +352,10 @@ mod layout {
         }
 
         pub fn address(&self) -> *const u32 {
-            self.value.as_ptr()
+            self.0.value.as_ptr()
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

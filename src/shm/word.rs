@@ -73,3 +73,26 @@ impl SharedWord {
         self.0.as_ptr()
     }
 }
+
+/// Tells the model checker that plain memory is read or written here, so that it reports accesses which nothing orders.
+#[cfg(loom)]
+#[derive(Debug, Default)]
+pub struct Trace(loom::cell::UnsafeCell<()>);
+
+// SAFETY: the cell holds nothing, and nothing is ever read or written through the pointers that it lends; only the checker's
+// record of the accesses is wanted, and that is synchronised by the checker.
+#[cfg(loom)]
+unsafe impl Sync for Trace {}
+
+#[cfg(loom)]
+impl Trace {
+    /// Plain memory is read here.
+    pub fn read(&self) {
+        self.0.with(|_| ());
+    }
+
+    /// Plain memory is written here.
+    pub fn write(&self) {
+        self.0.with_mut(|_| ());
+    }
+}

@@ -181,6 +181,12 @@ fn unlink_at_same(dir: BorrowedFd<'_>, name: &CStr, id: &FileId, flags: libc::c_
     check(unsafe { libc::unlinkat(dir.as_raw_fd(), name.as_ptr(), flags) })
 }
 
+/// Whether an owner is among those expected; none expected means that anybody will do.
+#[must_use]
+pub fn acceptable(owners: &[u32], uid: u32) -> bool {
+    owners.is_empty() || owners.contains(&uid)
+}
+
 /// An open directory, and the path by which it was opened, in private memory.
 #[derive(Debug)]
 pub struct Dir {
@@ -220,7 +226,7 @@ impl Dir {
     }
 
     /// Opens a directory that exists, for looking up names only (search permission is enough). It must not be a symbolic
-    /// link, and its owner must be one of `owners`, else EPERM.
+    /// link, and its owner must be [`acceptable`], else EPERM.
     pub fn open(path: &Path, owners: &[u32]) -> Result<Self> {
         Self::open_as(path, libc::O_PATH, owners)
     }
@@ -229,7 +235,7 @@ impl Dir {
         let flags = access | libc::O_DIRECTORY | libc::O_NOFOLLOW;
         let fd = open_at(libc::AT_FDCWD, &c_path(path)?, flags, 0)?;
         let stat = fstat(fd.as_fd())?;
-        if !owners.contains(&stat.uid) {
+        if !acceptable(owners, stat.uid) {
             return Err(Error::Os(libc::EPERM));
         }
         Ok(Self { fd, path: path.to_owned(), id: stat.id })

@@ -56,7 +56,7 @@ impl Pages {
     /// Maps the first `len` bytes of `fd` twice, back to back, so that offsets `i` and `i + len` are the same memory.
     /// `len` is a multiple of the page size. The span is `2 * len`.
     pub fn shared_twice(fd: BorrowedFd<'_>, len: usize) -> Result<Self> {
-        if len == 0 || len % page_size() != 0 || len > isize::MAX as usize / 2 {
+        if len == 0 || !len.is_multiple_of(page_size()) || len > isize::MAX as usize / 2 {
             return Err(Error::Invalid);
         }
         // SAFETY: an inaccessible private reservation at an address the kernel picks.

@@ -35,10 +35,16 @@ pub fn is_gone(pid: i32) -> bool {
     rc != 0 && Error::last_os() == Error::Os(libc::ESRCH)
 }
 
-/// Number of processors this process may run on; at least 1.
+/// Number of processors this thread may run on now; 1 when the kernel does not say. One system call.
 #[must_use]
 pub fn cpus() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+    // SAFETY: cpu_set_t is plain data for which all zeros is the empty set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `set` is writable for the length given; 0 is the calling thread.
+    let rc = unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set) };
+    // SAFETY: counts bits of an initialised set.
+    let count = if rc == 0 { unsafe { libc::CPU_COUNT(&set) } } else { 1 };
+    usize::try_from(count).unwrap_or(1).max(1)
 }
 
 /// Sleeps, for waits that nothing can wake.

@@ -2,6 +2,7 @@
 //! Limits of the process.
 
 use crate::error::{Error, Result};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The soft limit on open descriptors (`RLIMIT_NOFILE`); "unlimited" is `u64::MAX`.
 pub fn open_files() -> Result<u64> {
@@ -11,4 +12,18 @@ pub fn open_files() -> Result<u64> {
         return Err(Error::last_os());
     }
     Ok(limit.rlim_cur)
+}
+
+/// What the limit on open descriptors leaves beyond `reserve`, at most `i32::MAX`, also if the limit is not known. Read
+/// once per process, except that 0 is read again.
+#[must_use]
+pub fn usable_files(reserve: u64) -> u64 {
+    static LIMIT: AtomicU64 = AtomicU64::new(0);
+    let known = LIMIT.load(Ordering::Relaxed);
+    if known > reserve {
+        return known - reserve;
+    }
+    let limit = open_files().unwrap_or(u64::MAX).min(i32::MAX as u64);
+    LIMIT.store(limit, Ordering::Relaxed);
+    limit.saturating_sub(reserve)
 }

@@ -129,3 +129,15 @@ pub fn guard(mend: Mend) -> Result<()> {
     }
     Ok(())
 }
+
+/// Removes SIGBUS from the calling thread's blocked signals.
+#[cold]
+pub fn unblock() {
+    // SAFETY: a valid signal set on the stack; only this thread's mask changes.
+    unsafe {
+        let mut own: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut own);
+        libc::sigaddset(&raw mut own, libc::SIGBUS);
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const own, ptr::null_mut());
+    }
+}

@@ -276,6 +276,13 @@ pub fn uncatch(signal: c_int) {
     }
 }
 
+/// Sends a signal to the calling thread.
+#[cfg(test)]
+pub(crate) fn raise(signal: c_int) {
+    // SAFETY: takes no pointers.
+    unsafe { libc::raise(signal) };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,6 +7,7 @@
 //! | `mod` | the connection: settings, liveness, the end |
 //! | `send` | requests |
 //! | `receive` | responses and events |
+//! | `spin` | whether a wait is better spent spinning |
 //!
 //! Any number of threads may send while others receive. A server that is stopped holds nobody up beyond the caller's own
 //! time-out; a server that is gone is noticed.
@@ -14,6 +15,7 @@
 mod connect;
 mod receive;
 mod send;
+mod spin;
 
 pub use connect::Connecting;
 
@@ -27,6 +29,7 @@ use crate::sys::process;
 use crate::sys::socket::{self, Credentials};
 use crate::wire::ConnectResponse;
 use crate::{Error, Result};
+use spin::Spin;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -47,7 +50,7 @@ enum Links {
     Shm {
         rings: ClientRings,
         requests: Mutex<(Producer, Outstanding)>,
-        responses: Mutex<Consumer>,
+        responses: Mutex<(Consumer, Spin)>,
         events: Mutex<Consumer>,
     },
     Socket {
@@ -83,7 +86,7 @@ impl Client {
                 let rings = ClientRings::open(answer, &server)?;
                 Links::Shm {
                     requests: Mutex::new((Producer::new(rings.request.clone()), Outstanding::default())),
-                    responses: Mutex::new(Consumer::new(rings.response.clone())),
+                    responses: Mutex::new((Consumer::new(rings.response.clone()), Spin::default())),
                     events: Mutex::new(Consumer::new(rings.event.clone())),
                     rings,
                 }

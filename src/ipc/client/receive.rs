@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //! Responses and events.
 
-use super::{Client, GONE, Inbox, Links};
+use super::{Client, GONE, Inbox, Links, Spin};
 use crate::ipc::dgram::Channel;
 use crate::rb::{Chunk, Consumer};
 use crate::sync::{Mutex, MutexGuard};
@@ -28,8 +28,9 @@ impl Client {
     fn recv_until(&self, buffer: &mut [u8], deadline: Deadline) -> Result<usize> {
         match &self.links {
             Links::Shm { responses, .. } => {
-                let mut ring = lock_until(responses, deadline)?;
-                self.recv_from_ring(&mut ring, buffer, deadline)
+                let mut guard = lock_until(responses, deadline)?;
+                let (ring, spin) = &mut *guard;
+                self.recv_from_ring(ring, spin, buffer, deadline)
             }
             Links::Socket { requests, responses, .. } => {
                 let mut inbox = lock_until(responses, deadline)?;
@@ -38,7 +39,13 @@ impl Client {
         }
     }
 
-    fn recv_from_ring(&self, ring: &mut Consumer, buffer: &mut [u8], deadline: Deadline) -> Result<usize> {
+    fn recv_from_ring(
+        &self,
+        ring: &mut Consumer,
+        spin: &mut Spin,
+        buffer: &mut [u8],
+        deadline: Deadline,
+    ) -> Result<usize> {
         loop {
             if let Some(n) = take(ring, buffer)? {
                 return Ok(n);
@@ -47,6 +54,10 @@ impl Client {
                 return Err(self.timed_out());
             }
             self.catch_up_bells();
+            let files = ring.files();
+            if spin.wait_for(|| files.queued() > 0) {
+                continue;
+            }
             if !ring.wait(Some(deadline.slice(SLICE)))? && self.server_is_gone() {
                 // A last answer may have come before the end.
                 return take(ring, buffer)?.ok_or(Error::Disconnected);

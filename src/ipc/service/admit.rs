@@ -4,9 +4,9 @@
 //! A peer that has connected owns nothing of ours but a descriptor until it has sent a whole request with credentials and
 //! `accept` has said yes. Half-open connections are limited in number, per user and in time.
 
-use super::super::dgram::{Channel, ServerSockets};
+use super::super::dgram::ServerSockets;
 use super::super::doorbell::{Balance, Outstanding};
-use super::super::poll::{Events as PollEvents, READABLE, Verdict, Watch};
+use super::super::poll::{Events as PollEvents, Next, READABLE, Watch};
 use super::super::shm::{ConnectionDir, ServerRings};
 use super::connection::{Channels, Common, Connection, Events, Requests, Responses, Shared};
 use super::{RateLimit, Service};
@@ -103,29 +103,29 @@ impl HalfOpen {
         drop(self.take(service));
     }
 
-    pub(in super::super) fn dispatch(self: &Arc<Self>, revents: PollEvents) -> Verdict {
+    pub(in super::super) fn dispatch(self: &Arc<Self>, revents: PollEvents) -> Next {
         let read = match self.progress.lock().as_mut() {
-            None => return Verdict::Drop,
+            None => return Next::Remove,
             // Data may come together with the hang-up of a client that has left again; then there is nobody to serve.
             Some(_) if revents & i32::from(libc::POLLNVAL) != 0 => Err(Error::Disconnected),
             Some(progress) => progress.read(),
         };
         if read == Ok(false) {
-            return Verdict::Keep;
+            return Next::Keep;
         }
         self.service.half_open.lock().remove(self);
         if let (Some(progress), Ok(true)) = (self.take(&self.service), read) {
             self.service.admit(progress);
         }
-        Verdict::Drop
+        Next::Remove
     }
 }
 
 impl Service {
     /// Takes one waiting connection.
-    pub(in super::super) fn dispatch_listener(self: &Arc<Self>, _revents: PollEvents) -> Verdict {
+    pub(in super::super) fn dispatch_listener(self: &Arc<Self>, _revents: PollEvents) -> Next {
         let Some(listener) = self.listener_socket() else {
-            return Verdict::Drop;
+            return Next::Remove;
         };
         match socket::accept(listener.as_fd()) {
             Ok(stream) => self.begin(stream),
@@ -133,7 +133,7 @@ impl Service {
             Err(Error::Busy) => {}
             Err(e) => log!(Level::Error, "service {}: accept: {e}", self.name),
         }
-        Verdict::Keep
+        Next::Keep
     }
 
     /// No descriptor is left: makes room by closing the oldest half-open connection, or takes the waiting connection with
@@ -232,14 +232,15 @@ impl Connection {
         let auth = *self.auth.lock();
         let name =
             DirectoryName { server_pid: process::pid(), client_pid: self.peer.pid, fd: stream.as_raw_fd() };
-        let bindable = transport == Transport::Socket && super::rendezvous::filesystem_sockets();
-        let dir = ConnectionDir::make(&name, &self.peer, &auth, bindable)?;
+        let dir = ConnectionDir::make(&name, &self.peer, &auth)?;
         let service = self.service.name();
         let made = match transport {
             Transport::SharedMemory => {
                 let rings = ServerRings::make(&dir, service, self.max_msg_size, &auth, &mut answer)?;
                 Channels {
                     stream_fd: stream.as_raw_fd(),
+                    watched: Mutex::default(),
+                    retry: Mutex::default(),
                     requests: Mutex::new(Some(Requests::Shm {
                         ring: Consumer::new(rings.request.clone()),
                         bells: Balance::default(),
@@ -261,13 +262,14 @@ impl Connection {
             }
             Transport::Socket => {
                 let made = ServerSockets::make(&dir, service, self.max_msg_size, &auth, &mut answer)?;
-                let channel: Channel = made.requests.channel().clone();
                 Channels {
                     stream_fd: stream.as_raw_fd(),
-                    request_fd: Some(channel.fd().as_raw_fd()),
+                    watched: Mutex::default(),
+                    retry: Mutex::default(),
+                    request_fd: Some(made.requests.fd().as_raw_fd()),
                     requests: Mutex::new(Some(Requests::Socket(made.requests))),
-                    responses: Mutex::new(Some(Responses::Socket(channel))),
-                    events: Mutex::new(Some(Events::Socket { events: made.events, retry: None })),
+                    responses: Mutex::new(Some(Responses::Socket(made.responses))),
+                    events: Mutex::new(Some(Events::Socket(made.events))),
                     common: Mutex::new(Some(Common {
                         shared: Shared::Control(made.control),
                         dir,
@@ -278,13 +280,20 @@ impl Connection {
         };
         self.service.counters.active.fetch_add(1, Ordering::Relaxed);
         let channels = self.channels.get_or_init(|| made);
-        let poller = self.service.poller()?;
-        let priority = self.service.priority();
+        let interest = self.service.rate().interest();
         if let Some(fd) = channels.request_fd {
-            poller.add(priority, fd, READABLE, Watch::Requests(self.clone()))?;
+            self.watch(channels, fd, interest, Watch::Requests(self.clone()))?;
+            self.watch(channels, channels.stream_fd, READABLE, Watch::Stream(self.clone()))?;
+        } else {
+            self.watch(channels, channels.stream_fd, interest, Watch::Stream(self.clone()))?;
         }
-        poller.add(priority, stream.as_raw_fd(), READABLE, Watch::Stream(self.clone()))?;
         Ok(answer)
+    }
+
+    fn watch(&self, channels: &Channels, fd: RawFd, events: PollEvents, watch: Watch) -> Result<()> {
+        self.service.poller()?.add(self.service.priority(), fd, events, watch)?;
+        channels.watched.lock().push(fd);
+        Ok(())
     }
 
     /// Tells the client, then the application.

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //! One client, as the server sees it.
 
-use super::super::dgram::{Channel, Control, Sent, ServerEvents, ServerRequests};
+use super::super::dgram::{Control, Outbox, Sent, ServerRequests};
 use super::super::doorbell::{Balance, Outstanding};
-use super::super::poll::{READABLE, READABLE_WRITABLE, Watch};
+use super::super::poll::{READABLE, WRITABLE, Watch};
 use super::super::shm::{ConnectionDir, ServerRings};
 use super::super::stats::{ConnectionCounters, ConnectionStats, count};
 use super::Service;
@@ -38,16 +38,16 @@ pub(super) enum Requests {
 /// Responses to a client.
 pub(super) enum Responses {
     Shm(Producer),
-    Socket(Channel),
+    Socket(Outbox),
 }
 
 /// Events for a client.
 pub(super) enum Events {
     Shm { ring: Producer, bells: Outstanding, stream: Arc<OwnedFd> },
-    Socket { events: ServerEvents, retry: Option<Retry> },
+    Socket(Outbox),
 }
 
-/// A timer that asks whether the client's event socket exists by now.
+/// A timer that asks whether the client's sockets exist by now.
 pub(super) struct Retry {
     timer: OwnedFd,
     since: Instant,
@@ -67,8 +67,7 @@ pub(super) enum Shared {
     Control(Arc<Control>),
 }
 
-/// The resources of an established connection. Each is taken out when the connection ends. Where two locks are held
-/// together, `responses` comes before `requests`.
+/// The resources of an established connection. Each is taken out when the connection ends. No two locks are held together.
 pub(super) struct Channels {
     pub requests: Mutex<Option<Requests>>,
     pub responses: Mutex<Option<Responses>>,
@@ -76,6 +75,9 @@ pub(super) struct Channels {
     pub common: Mutex<Option<Common>>,
     /// Number of the stream socket.
     pub stream_fd: RawFd,
+    /// What the poll loop has accepted to watch.
+    pub watched: Mutex<Vec<RawFd>>,
+    pub retry: Mutex<Option<Retry>>,
     /// The descriptor that tells of requests where it is not the stream.
     pub request_fd: Option<RawFd>,
 }
@@ -167,7 +169,7 @@ impl Connection {
             Some(channels) => match channels.events.lock().as_ref() {
                 None => 0,
                 Some(Events::Shm { ring, .. }) => ring.files().queued(),
-                Some(Events::Socket { events, .. }) => events.queued(),
+                Some(Events::Socket(outbox)) => outbox.queued(),
             },
         };
         self.counters.read(self.peer.pid, queued, clear)
@@ -176,25 +178,12 @@ impl Connection {
     /// Sends the parts as one response. [`Error::Busy`] when there is no room.
     pub fn send_response(self: &Arc<Self>, parts: &[&[u8]]) -> Result<usize> {
         let channels = self.open_channels()?;
-        let result = match channels.responses.lock().as_mut() {
+        let sent = match channels.responses.lock().as_mut() {
             None => Err(Error::Disconnected),
-            Some(Responses::Shm(ring)) => ring.send(parts),
-            Some(Responses::Socket(channel)) => self.answer_by_socket(channels, channel, parts),
+            Some(Responses::Shm(ring)) => ring.send(parts).map(Sent::Out),
+            Some(Responses::Socket(outbox)) => outbox.send(parts),
         };
-        self.counted(result, &self.counters.responses)
-    }
-
-    fn answer_by_socket(&self, channels: &Channels, channel: &Channel, parts: &[&[u8]]) -> Result<usize> {
-        match channel.send(parts) {
-            // Not connected yet: no request has come in. The client's socket may exist all the same.
-            Err(Error::Disconnected) => {
-                if let Some(Requests::Socket(requests)) = channels.requests.lock().as_mut() {
-                    requests.ready_to_answer()?;
-                }
-                channel.send(parts)
-            }
-            result => result,
-        }
+        self.finish(sent, &self.counters.responses)
     }
 
     /// Sends the parts as one event. [`Error::Busy`] when there is no room, [`Error::TooBig`] beyond the agreed size.
@@ -203,58 +192,76 @@ impl Connection {
         if parts.iter().map(|p| p.len()).sum::<usize>() > self.max_msg_size as usize {
             return Err(Error::TooBig);
         }
-        // What the poll loop has to hear about is said after the lock is gone.
+        // The poll loop hears of a full socket after the lock is gone.
         let mut full = false;
-        let mut new_timer = None;
-        let result = match channels.events.lock().as_mut() {
+        let sent = match channels.events.lock().as_mut() {
             None => Err(Error::Disconnected),
-            Some(Events::Shm { ring, bells, stream }) => ring.send(parts).inspect(|_| {
-                let waited = bells.any();
-                full = matches!(bells.ring(stream.as_fd()), Ok(false)) && !waited;
-            }),
-            Some(Events::Socket { events, retry }) => match events.send(parts) {
-                Ok(Sent::Out(n)) => Ok(n),
-                Ok(Sent::Kept(n)) => {
-                    if retry.is_none() {
-                        new_timer = Some(Self::start_retry(retry));
-                    }
-                    Ok(n)
-                }
-                Err(e) => Err(e),
-            },
+            Some(Events::Shm { ring, bells, stream }) => ring
+                .send(parts)
+                .inspect(|_| {
+                    let waited = bells.any();
+                    full = matches!(bells.ring(stream.as_fd()), Ok(false)) && !waited;
+                })
+                .map(Sent::Out),
+            Some(Events::Socket(outbox)) => outbox.send(parts),
         };
         if full {
             self.watch_stream(true);
         }
-        if let Some(timer) = new_timer {
-            self.service.poller()?.add(
-                self.service.priority(),
-                timer?,
-                READABLE,
-                Watch::Retry(self.clone()),
-            )?;
-        }
-        self.counted(result, &self.counters.events)
+        self.finish(sent, &self.counters.events)
     }
 
-    fn start_retry(retry: &mut Option<Retry>) -> Result<RawFd> {
-        let wait = Duration::from_micros(500);
-        let timer = timer_fd(wait)?;
-        let fd = timer.as_raw_fd();
-        *retry = Some(Retry { timer, since: Instant::now(), wait });
-        Ok(fd)
-    }
-
-    /// Tries again to send events that were kept. Returns whether the timer is still needed.
-    pub(super) fn retry_events(&self) -> Result<bool> {
-        let channels = self.open_channels()?;
-        let mut guard = channels.events.lock();
-        let Some(Events::Socket { events, retry }) = guard.as_mut() else {
-            return Ok(false);
+    /// Counts a message that was sent, and sees to it that one that was kept will be.
+    fn finish(self: &Arc<Self>, sent: Result<Sent>, counter: &crate::sync::AtomicU64) -> Result<usize> {
+        let result = match sent {
+            Ok(Sent::Kept(n)) => self.start_retry().map(|()| n),
+            Ok(Sent::Out(n)) => Ok(n),
+            Err(e) => Err(e),
         };
-        let done = events.flush()?;
-        match retry {
-            Some(again) if !done => {
+        self.counted(result, counter)
+    }
+
+    fn start_retry(self: &Arc<Self>) -> Result<()> {
+        let fd = {
+            let mut retry = self.open_channels()?.retry.lock();
+            if retry.is_some() {
+                return Ok(());
+            }
+            let wait = Duration::from_micros(500);
+            let timer = timer_fd(wait)?;
+            let fd = timer.as_raw_fd();
+            *retry = Some(Retry { timer, since: Instant::now(), wait });
+            fd
+        };
+        self.service.poller()?.add(self.service.priority(), fd, READABLE, Watch::Retry(self.clone()))
+    }
+
+    /// Sends what was kept, as far as that is possible now; returns whether nothing is left.
+    fn flush_kept(&self) -> Result<bool> {
+        let channels = self.open_channels()?;
+        let responses = match channels.responses.lock().as_mut() {
+            Some(Responses::Socket(outbox)) => outbox.flush()?,
+            _ => true,
+        };
+        let events = match channels.events.lock().as_mut() {
+            Some(Events::Socket(outbox)) => outbox.flush()?,
+            _ => true,
+        };
+        Ok(responses && events)
+    }
+
+    /// Tries again to send what was kept. Returns whether the timer is still needed.
+    pub(super) fn retry_kept(self: &Arc<Self>) -> Result<bool> {
+        if self.flush_kept()? {
+            self.end_retry();
+            // Another thread may have kept a message, trusting in the timer that is gone now.
+            if !self.flush_kept()? {
+                self.start_retry()?;
+            }
+            return Ok(false);
+        }
+        match self.open_channels()?.retry.lock().as_mut() {
+            Some(again) => {
                 if again.since.elapsed() > limits::PENDING_EVENT_TIME {
                     return Err(Error::Disconnected);
                 }
@@ -262,24 +269,14 @@ impl Connection {
                 timer_fd_rearm(&again.timer, again.wait)?;
                 Ok(true)
             }
-            _ => Ok(false),
+            None => Ok(false),
         }
     }
 
-    /// Lets the retry timer go, after the poll loop has.
+    /// Takes the retry timer away from the poll loop, if one is running.
     pub(super) fn end_retry(&self) {
-        if let Some(channels) = self.channels.get()
-            && let Some(Events::Socket { retry, .. }) = channels.events.lock().as_mut()
-        {
-            *retry = None;
-        }
-    }
-
-    /// The retry timer's descriptor, if one is running.
-    pub(super) fn retry_fd(events: Option<&Events>) -> Option<RawFd> {
-        match events {
-            Some(Events::Socket { retry: Some(retry), .. }) => Some(retry.timer.as_raw_fd()),
-            _ => None,
+        if let Some(retry) = self.channels.get().and_then(|channels| channels.retry.lock().take()) {
+            self.service.stop_watching(retry.timer.as_raw_fd());
         }
     }
 
@@ -312,8 +309,8 @@ impl Connection {
         count(&self.counters.flow_control_count);
     }
 
-    /// Tells the poll loop about the service's new priority.
-    pub(super) fn change_priority(self: &Arc<Self>) {
+    /// Tells the poll loop about the service's new rate limit.
+    pub(super) fn change_interest(self: &Arc<Self>) {
         let Some(channels) = self.channels.get().filter(|_| self.state.is_open()) else {
             return;
         };
@@ -322,7 +319,7 @@ impl Connection {
             Some(fd) => {
                 if let Ok(poller) = self.service.poller() {
                     let watch = Watch::Requests(self.clone());
-                    let _ = poller.modify(self.service.priority(), fd, READABLE, watch);
+                    let _ = poller.modify(self.service.priority(), fd, self.service.rate().interest(), watch);
                     self.watch_stream(false);
                 }
             }
@@ -338,8 +335,10 @@ impl Connection {
     /// Watches the stream with or without an eye on room to write.
     pub(super) fn watch_stream(self: &Arc<Self>, writable: bool) {
         if let (Some(channels), Ok(poller)) = (self.channels.get(), self.service.poller()) {
-            let events = if writable { READABLE_WRITABLE } else { READABLE };
             let fd = channels.stream_fd;
+            // The stream tells of requests unless they have a socket of their own.
+            let input = if channels.request_fd.is_none() { self.service.rate().interest() } else { READABLE };
+            let events = if writable { input | WRITABLE } else { input };
             let _ = poller.modify(self.service.priority(), fd, events, Watch::Stream(self.clone()));
         }
     }

@@ -4,7 +4,7 @@
 //! Every dispatch does a bounded amount of work, whatever the client stored or sent, and never waits.
 
 use super::super::doorbell::Balance;
-use super::super::poll::{Events as PollEvents, Verdict};
+use super::super::poll::{Events as PollEvents, Next};
 use super::buffers::Buffer;
 use super::connection::{Connection, Events, Requests};
 use crate::log;
@@ -12,7 +12,7 @@ use crate::log::Level;
 use crate::rb::{Chunk, Consumer, Lent};
 use crate::wire::{MSG_DISCONNECT, MessageHead, REQUEST_HEAD_LEN};
 use crate::{Error, Result};
-use std::os::fd::{AsFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 /// A request as the application gets it: stable, aligned to 8 bytes, beginning with a request header whose size is the
@@ -71,12 +71,12 @@ const OUTPUT: PollEvents = libc::POLLOUT as PollEvents;
 
 impl Connection {
     /// The stream socket: doorbells, room for doorbells, the client's end.
-    pub(in super::super) fn dispatch_stream(self: &Arc<Self>, revents: PollEvents) -> Verdict {
+    pub(in super::super) fn dispatch_stream(self: &Arc<Self>, revents: PollEvents) -> Next {
         if revents & (HANGUP | INVALID) != 0 {
             return self.end("client left");
         }
         let Ok(channels) = self.open_channels() else {
-            return Verdict::Drop;
+            return Next::Remove;
         };
         if revents & OUTPUT != 0 {
             let flushed = match channels.events.lock().as_mut() {
@@ -90,7 +90,7 @@ impl Connection {
             }
         }
         if revents & INPUT == 0 {
-            return Verdict::Keep;
+            return Next::Keep;
         }
         let result = match channels.request_fd {
             None => self.take_announced(),
@@ -104,7 +104,7 @@ impl Connection {
     }
 
     /// The socket that requests come in on.
-    pub(in super::super) fn dispatch_requests(self: &Arc<Self>, revents: PollEvents) -> Verdict {
+    pub(in super::super) fn dispatch_requests(self: &Arc<Self>, revents: PollEvents) -> Next {
         if revents & INVALID != 0 {
             return self.end("request socket is gone");
         }
@@ -112,23 +112,19 @@ impl Connection {
         self.verdict(result)
     }
 
-    /// The timer for events that wait for the client's socket.
-    pub(in super::super) fn dispatch_retry(self: &Arc<Self>, fd: RawFd) -> Verdict {
-        match self.retry_events() {
-            Ok(true) => Verdict::Keep,
-            Ok(false) => {
-                self.service.stop_watching(fd);
-                self.end_retry();
-                Verdict::Drop
-            }
-            Err(_) => self.end("client does not take its events"),
+    /// The timer for messages that wait for the client's sockets.
+    pub(in super::super) fn dispatch_retry(self: &Arc<Self>) -> Next {
+        match self.retry_kept() {
+            Ok(true) => Next::Keep,
+            Ok(false) => Next::Remove,
+            Err(_) => self.end("client does not make its sockets"),
         }
     }
 
-    fn verdict(self: &Arc<Self>, result: Result<()>) -> Verdict {
+    fn verdict(self: &Arc<Self>, result: Result<()>) -> Next {
         match result {
-            _ if !self.state.is_open() => Verdict::Drop,
-            Ok(()) | Err(Error::Busy) => Verdict::Keep,
+            _ if !self.state.is_open() => Next::Remove,
+            Ok(()) | Err(Error::Busy) => Next::Keep,
             Err(Error::Disconnected) => self.end("client left"),
             Err(e) => {
                 log!(Level::Error, "service {}: client {}: {e}", self.service.name(), self.peer.pid);
@@ -137,10 +133,10 @@ impl Connection {
         }
     }
 
-    fn end(self: &Arc<Self>, why: &str) -> Verdict {
+    fn end(self: &Arc<Self>, why: &str) -> Next {
         log!(Level::Debug, "service {}: client {}: {why}", self.service.name(), self.peer.pid);
         self.disconnect();
-        Verdict::Drop
+        Next::Remove
     }
 
     /// Handles what is queued in shared memory and takes the bytes that announced it.
@@ -181,6 +177,10 @@ impl Connection {
 
     /// Handles up to a batch of requests (`limit` of them when not 0) and returns how many it was.
     fn take_batch(self: &Arc<Self>, limit: u32) -> Result<u32> {
+        if limit == 0 && self.service.rate().is_off() {
+            // A loop that dispatches what it was told to leave alone.
+            return Err(Error::Busy);
+        }
         let batch = if limit == 0 { self.service.rate().batch() } else { limit };
         let mut handled = 0;
         let mut budget = None;
@@ -189,7 +189,7 @@ impl Connection {
                 break;
             };
             handled += 1;
-            if self.handle(message)? == End::Later {
+            if self.handle(message)? == End::Later || (limit == 0 && self.service.rate().is_off()) {
                 break;
             }
         }

@@ -11,7 +11,6 @@
 //! reference), and once more whenever it returned non-zero. `destroyed` comes exactly once, when the last reference is
 //! gone.
 
-use super::super::dgram::remove_socket_files;
 use super::super::poll::Priority;
 use super::Service;
 use super::connection::{Connection, Shared};
@@ -162,18 +161,16 @@ impl Connection {
         let events = channels.events.lock().take();
         // A forked child shares the poll set, the socket and the files with its parent, who goes on using them.
         if common.dir.is_ours() {
-            let retry = Self::retry_fd(events.as_ref());
-            for fd in [Some(channels.stream_fd), channels.request_fd, retry].into_iter().flatten() {
+            let watched = std::mem::take(&mut *channels.watched.lock());
+            self.end_retry();
+            for fd in watched {
                 self.service.stop_watching(fd);
             }
             socket::shutdown(common.stream.as_fd());
         }
         match &common.shared {
             Shared::Rings(rings) => rings.withdraw(&common.dir),
-            Shared::Control(control) => {
-                control.unlink(&common.dir);
-                remove_socket_files(&common.dir, self.service.name());
-            }
+            Shared::Control(control) => control.unlink(&common.dir),
         }
         drop(common);
         drop((requests, responses, events));

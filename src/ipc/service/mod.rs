@@ -22,7 +22,7 @@ pub use admit::HalfOpen;
 pub use connection::{Auth, Connection};
 pub use dispatch::Request;
 
-use super::poll::{Poller, Priority, READABLE, Watch};
+use super::poll::{Events as PollEvents, Poller, Priority, QUIET, READABLE, Watch};
 use super::stats::{ServiceCounters, ServiceStats};
 use super::{rendezvous, sweep};
 use crate::log;
@@ -66,9 +66,9 @@ pub enum RateLimit {
     Normal = 1,
     /// One at a time, low priority.
     Slow = 2,
-    /// Clients are told to stop sending.
+    /// Clients are told to stop sending, and no requests are taken.
     Off = 3,
-    /// Clients are told to stop sending, the patient ones too.
+    /// The same, for the patient clients too.
     OffUrgent = 4,
 }
 
@@ -98,6 +98,16 @@ impl RateLimit {
             Self::Normal => Priority::Med,
             _ => Priority::Low,
         }
+    }
+
+    /// What a connection's descriptor for requests is watched for.
+    fn interest(self) -> PollEvents {
+        if self.is_off() { QUIET } else { READABLE }
+    }
+
+    /// Whether requests stay where they are.
+    fn is_off(self) -> bool {
+        matches!(self, Self::Off | Self::OffUrgent)
     }
 
     fn flow_control(self) -> u32 {
@@ -266,8 +276,8 @@ impl Service {
         let before = RateLimit::from_word(self.rate.swap(limit as u32, Relaxed));
         for connection in self.snapshot() {
             connection.set_flow_control(limit.flow_control());
-            if before.priority() != limit.priority() {
-                connection.change_priority();
+            if before.priority() != limit.priority() || before.interest() != limit.interest() {
+                connection.change_interest();
             }
         }
     }

@@ -50,8 +50,8 @@ impl Ring {
     /// Both indices now, checked.
     fn indices(&self) -> Result<(Size, u32, u32)> {
         let size = self.files.size();
-        let write_pt = size.index(self.files.write_pt()?.observe())?;
-        Ok((size, write_pt, size.index(self.files.read_pt()?.observe())?))
+        let write_pt = size.index(self.files.write_pt().observe())?;
+        Ok((size, write_pt, size.index(self.files.read_pt().observe())?))
     }
 
     /// State of the ring in numbers.
@@ -118,8 +118,8 @@ impl Ring {
             files.copy_in(at, &copy[..step])?;
             at += step;
         }
-        files.write_pt()?.publish(dump.write_pt);
-        files.read_pt()?.publish(dump.read_pt);
+        files.write_pt().publish(dump.write_pt);
+        files.read_pt().publish(dump.read_pt);
         let options = Options { no_semaphore: true, ..Options::default() };
         let ring = Self::new(files, Files::Anonymous([header, data]), options, true, name.to_owned());
         ring.alive()?;

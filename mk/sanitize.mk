@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# `make sanitize`: the unit tests and the C tests with AddressSanitizer in the Rust code too. The installed stable compiler has
+# the sanitizers behind RUSTC_BOOTSTRAP; the runtime is the C compiler's.
+SAN_TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
+SAN_DIR := $(B)/asan
+SAN_CARGO = RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/asan $(CARGO)
+SAN_LIB := $(CARGO_TARGET_DIR)/asan/$(SAN_TARGET)/debug/libqb_capi.a
+
+.PHONY: sanitize asan-rust asan-c
+sanitize: asan-rust asan-c
+
+asan-rust:
+	LSAN_OPTIONS=suppressions=$(CURDIR)/tools/sanitize/lsan.supp RUSTFLAGS="-Zsanitizer=address" $(SAN_CARGO) test -q -p qb --lib --target $(SAN_TARGET)
+
+# The library and the tests share one runtime, which the test programs bring.
+asan-c:
+	RUSTFLAGS="-Zsanitizer=address -Zexternal-clangrt" $(SAN_CARGO) build -q -p qb-capi --target $(SAN_TARGET)
+	@mkdir -p $(SAN_DIR)/lib $(SAN_DIR)/c-tests
+	$(CC) -shared -o $(SAN_DIR)/lib/$(SOFILE) -Wl,-soname,$(SONAME) -Wl,--version-script=capi/libqb.sym \
+	    -Wl,--whole-archive $(SAN_LIB) -Wl,--no-whole-archive -lgcc_s -lc -lpthread -ldl -lm
+	ln -sf $(SOFILE) $(SAN_DIR)/lib/$(SONAME)
+	ln -sf $(SONAME) $(SAN_DIR)/lib/libqb.so
+	for t in $(C_TESTS); do \
+	    $(CC) -g $(TEST_CFLAGS) -fsanitize=address -o $(SAN_DIR)/c-tests/$$t c-tests/$$t.c -L$(SAN_DIR)/lib -lqb -pthread || exit 1; done
+	ONLY=ours QB_OURS_DIR=$(SAN_DIR)/lib ASAN_OPTIONS=detect_leaks=0:handle_sigbus=0:allow_user_segv_handler=1 \
+	    c-tests/run-both $(C_TESTS:%=$(SAN_DIR)/c-tests/%)

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//! Service and client in one process, each in its own thread, over both transports.
+
+use super::*;
+use crate::event::{Job, Loop};
+use crate::{Error, Result};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+
+/// A message of `len` bytes with a head in front, filled with `fill`.
+fn message(id: i32, len: usize, fill: u8) -> Vec<u8> {
+    let mut bytes = vec![fill; len];
+    bytes[..24].fill(0);
+    bytes[0..4].copy_from_slice(&id.to_ne_bytes());
+    bytes[8..12].copy_from_slice(&i32::try_from(len).unwrap().to_ne_bytes());
+    bytes
+}
+
+fn id_of(bytes: &[u8]) -> i32 {
+    i32::from_ne_bytes(bytes[0..4].try_into().unwrap())
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Call {
+    Accept(u32),
+    Created,
+    Process(i32),
+    Closed,
+    Destroyed,
+}
+
+/// Echoes requests; id 2 asks for three events first, id 3 for a disconnect, id 4 refuses by returning -1.
+struct Echo(Mutex<Sender<Call>>);
+
+impl Echo {
+    fn note(&self, call: Call) {
+        let _ = self.0.lock().unwrap().send(call);
+    }
+}
+
+impl Handler for Echo {
+    fn accept(&self, _: &Arc<Connection>, peer: &Credentials) -> std::result::Result<(), i32> {
+        self.note(Call::Accept(peer.uid));
+        Ok(())
+    }
+    fn created(&self, _: &Arc<Connection>) {
+        self.note(Call::Created);
+    }
+    fn process(&self, connection: &Arc<Connection>, request: &mut Request<'_>) -> i32 {
+        let id = id_of(request.bytes());
+        self.note(Call::Process(id));
+        if id == 2 {
+            for n in 0..3 {
+                connection.send_event(&[&message(100 + n, 64, 7)]).unwrap();
+            }
+        }
+        if id == 3 {
+            connection.disconnect();
+            assert_eq!(connection.send_response(&[request.bytes()]), Err(Error::Disconnected));
+            return 0;
+        }
+        let (head, body) = request.bytes().split_at(24.min(request.bytes().len()));
+        // The ring is full while the client has not read earlier answers.
+        while connection.send_response(&[head, body]) == Err(Error::Busy) {
+            std::thread::yield_now();
+        }
+        if id == 4 { -1 } else { 0 }
+    }
+    fn closed(&self, _: &Arc<Connection>) -> i32 {
+        self.note(Call::Closed);
+        0
+    }
+    fn destroyed(&self, _: &Arc<Connection>) {
+        self.note(Call::Destroyed);
+    }
+}
+
+/// A running service and what it was called for.
+struct Running {
+    name: String,
+    event_loop: Arc<Loop>,
+    service: Arc<Service>,
+    calls: Receiver<Call>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Running {
+    fn start(name: &str, transport: Transport) -> Self {
+        let name = format!("qb-unit-{}-{name}-{transport:?}", std::process::id());
+        let (sender, calls) = channel();
+        let event_loop = Loop::new().unwrap();
+        let service = Service::new(&name, 1, Ok(transport), Box::new(Echo(Mutex::new(sender)))).unwrap();
+        service.set_poller(event_loop.clone());
+        service.run().unwrap();
+        let runner = event_loop.clone();
+        let thread = Some(std::thread::spawn(move || runner.run()));
+        Self { name, event_loop, service, calls, thread }
+    }
+
+    fn connect(&self) -> Client {
+        Client::connect(&self.name, 20_000).unwrap()
+    }
+
+    fn calls(&self, n: usize) -> Vec<Call> {
+        (0..n).map(|_| self.calls.recv_timeout(std::time::Duration::from_secs(20)).unwrap()).collect()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let (service, event_loop) = (self.service.clone(), self.event_loop.clone());
+        let end = Job::new(move || {
+            service.destroy();
+            event_loop.stop();
+        });
+        self.event_loop.job_add(Priority::High, end).unwrap();
+        self.thread.take().unwrap().join().unwrap();
+        assert_eq!(Client::connect(&self.name, 1).err(), Some(Error::Os(libc::ECONNREFUSED)));
+    }
+}
+
+const BOTH: [Transport; 2] = [Transport::SharedMemory, Transport::Socket];
+
+fn echo(client: &Client, id: i32, len: usize) -> Result<Vec<u8>> {
+    let mut buffer = vec![0; 20_000];
+    let n = client.send_recv(&[&message(id, len, 9)], &mut buffer, 20_000)?;
+    buffer.truncate(n);
+    Ok(buffer)
+}
+
+#[test]
+fn requests_of_every_size_come_back() {
+    for transport in BOTH {
+        let running = Running::start("sizes", transport);
+        let client = running.connect();
+        assert_eq!(client.max_msg_size(), 20_000);
+        assert_eq!(client.server().pid, std::process::id().cast_signed());
+        for len in [24, 25, 31, 32, 63, 64, 1000, 4096, 19_999, 20_000, 24] {
+            assert_eq!(echo(&client, 1, len), Ok(message(1, len, 9)), "{transport:?} {len}");
+        }
+        assert_eq!(client.send(&[&message(1, 20_001, 0)]), Err(Error::TooBig));
+        assert!(client.is_connected());
+    }
+}
+
+#[test]
+fn callbacks_come_in_order() {
+    for transport in BOTH {
+        let running = Running::start("order", transport);
+        let client = running.connect();
+        echo(&client, 4, 24).unwrap();
+        drop(client);
+        let uid = crate::sys::process::euid();
+        assert_eq!(
+            running.calls(5),
+            [Call::Accept(uid), Call::Created, Call::Process(4), Call::Closed, Call::Destroyed]
+        );
+        assert_eq!(
+            running.service.stats(false),
+            ServiceStats { active_connections: 0, closed_connections: 1 }
+        );
+    }
+}
+
+#[test]
+fn events_arrive_in_order_and_leave_the_descriptor_quiet() {
+    for transport in BOTH {
+        let running = Running::start("events", transport);
+        let client = running.connect();
+        echo(&client, 2, 24).unwrap();
+        let mut buffer = [0; 256];
+        for n in 0..3 {
+            assert_eq!(client.recv_event(&mut buffer, 20_000), Ok(64));
+            assert_eq!(id_of(&buffer), 100 + n);
+        }
+        assert_eq!(client.recv_event(&mut buffer, 0), Err(Error::Busy));
+        let quiet =
+            crate::sys::fd::poll_one(client.event_fd(), libc::POLLIN, Some(std::time::Duration::ZERO));
+        assert_eq!(quiet, Ok(0));
+    }
+}
+
+#[test]
+fn a_message_that_does_not_fit_stays() {
+    for transport in BOTH {
+        let running = Running::start("fit", transport);
+        let client = running.connect();
+        client.send(&[&message(1, 1000, 3)]).unwrap();
+        let mut small = [0; 100];
+        assert_eq!(client.recv(&mut small, 20_000), Err(Error::BufferTooSmall));
+        assert_eq!(client.recv(&mut small, 20_000), Err(Error::BufferTooSmall));
+        let mut large = [0; 1000];
+        assert_eq!(client.recv(&mut large, 0), Ok(1000));
+        assert_eq!(large[24..], [3; 976]);
+    }
+}
+
+#[test]
+fn a_disconnect_inside_process_ends_the_client() {
+    for transport in BOTH {
+        let running = Running::start("end", transport);
+        let client = running.connect();
+        assert_eq!(echo(&client, 3, 24), Err(Error::Disconnected));
+        assert!(!client.is_connected());
+        let calls = running.calls(5);
+        assert_eq!(calls[3..], [Call::Closed, Call::Destroyed]);
+    }
+}
+
+#[test]
+fn many_threads_may_send_on_one_connection() {
+    const EACH: usize = 2000;
+    for transport in BOTH {
+        let running = Running::start("threads", transport);
+        let client = running.connect();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..EACH {
+                        while client.send(&[&message(1, 64, 5)]) == Err(Error::Busy) {
+                            std::thread::yield_now();
+                        }
+                    }
+                });
+            }
+            let mut buffer = [0; 128];
+            for _ in 0..4 * EACH {
+                assert_eq!(client.recv(&mut buffer, 20_000), Ok(64));
+                assert_eq!(buffer[..64], message(1, 64, 5));
+            }
+        });
+    }
+}
+
+#[test]
+fn a_refused_name_and_a_silent_service_are_errors() {
+    assert_eq!(Client::connect("qb-unit-nobody-listens", 1).err(), Some(Error::Os(libc::ECONNREFUSED)));
+    assert_eq!(Client::connect(&"x".repeat(300), 1).err(), Some(Error::Invalid));
+}
+
+#[test]
+fn the_size_a_datagram_really_has_is_found() {
+    assert_eq!(probe_datagram_size(1000), Ok(1000));
+    let most = probe_datagram_size(1 << 30).unwrap();
+    assert!(most > 1000 && most < 1 << 30, "{most}");
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//! The order of the hashed map: a fixed number of buckets, in each the entries in order of insertion. Programs see this
+//! order when they iterate, so its hash is part of the contract; looking up does not use it.
+
+use super::entries::{Entries, NONE, State};
+use super::key::Key;
+use crate::{Error, Result};
+
+/// 2^24 buckets; a larger request gets these.
+const MOST_BITS: u32 = 24;
+const LEAST_BITS: u32 = 3;
+
+pub(super) struct Buckets {
+    /// First and last entry, each plus one so that zeroed memory is an empty table.
+    table: Vec<(u32, u32)>,
+    bits: u32,
+}
+
+impl Buckets {
+    /// As many buckets as the bit length of `expected` says: 8 for up to 7 entries, 64 for 32, 512 for 256.
+    pub fn new(expected: usize) -> Result<Self> {
+        let bits = (usize::BITS - expected.leading_zeros()).clamp(LEAST_BITS, MOST_BITS);
+        let mut table = Vec::new();
+        table.try_reserve_exact(1 << bits).map_err(|_| Error::NoMemory)?;
+        table.resize(1 << bits, (0, 0));
+        Ok(Buckets { table, bits })
+    }
+
+    pub fn clear(&mut self) {
+        self.table.fill((0, 0));
+    }
+
+    /// 32-bit FNV-1a, folded to the table's size.
+    pub fn bucket_of(&self, text: &[u8]) -> u32 {
+        let hash = text.iter().fold(0x811c_9dc5_u32, |h, b| (h ^ u32::from(*b)).wrapping_mul(0x0100_0193));
+        ((hash >> self.bits) ^ hash) & ((1 << self.bits) - 1)
+    }
+
+    /// Appends an entry to its bucket.
+    pub fn insert<K: Key, V: Clone>(&mut self, slot: u32, entries: &mut Entries<K, V>) {
+        let bucket = self.bucket_of(entries.text(slot));
+        let Some((first, last)) = self.table.get_mut(bucket as usize) else { return };
+        let prev = last.wrapping_sub(1);
+        *last = slot + 1;
+        if *first == 0 {
+            *first = slot + 1;
+        }
+        if let Some(before) = entries.get_mut(prev) {
+            before.next = slot;
+        }
+        if let Some(entry) = entries.get_mut(slot) {
+            (entry.bucket, entry.prev, entry.next) = (bucket, prev, NONE);
+        }
+    }
+
+    pub fn remove<K: Key, V: Clone>(&mut self, slot: u32, entries: &mut Entries<K, V>) {
+        let Some(entry) = entries.get(slot) else { return };
+        let (bucket, prev, next) = (entry.bucket, entry.prev, entry.next);
+        let Some((first, last)) = self.table.get_mut(bucket as usize) else { return };
+        match entries.get_mut(prev) {
+            Some(before) => before.next = next,
+            None => *first = next.wrapping_add(1),
+        }
+        match entries.get_mut(next) {
+            Some(after) => after.prev = prev,
+            None => *last = prev.wrapping_add(1),
+        }
+    }
+
+    /// The first live entry at or after a place, and the place behind it. The place before all is (0, [`NONE`]).
+    #[inline]
+    pub fn next<K: Key, V: Clone>(&self, place: (u32, u32), entries: &Entries<K, V>) -> (u32, (u32, u32)) {
+        let (mut bucket, mut next) = place;
+        loop {
+            while let Some(entry) = entries.get(next) {
+                if entry.state == State::Live {
+                    return (next, (bucket, entry.next));
+                }
+                next = entry.next;
+            }
+            loop {
+                let Some((first, _)) = self.table.get(bucket as usize) else { return (NONE, (bucket, NONE)) };
+                bucket += 1;
+                if *first != 0 {
+                    next = first - 1;
+                    break;
+                }
+            }
+        }
+    }
+
+    /// The place behind an entry.
+    pub fn behind<K: Key, V: Clone>(&self, slot: u32, entries: &Entries<K, V>) -> (u32, u32) {
+        entries.get(slot).map_or((0, NONE), |e| (e.bucket + 1, e.next))
+    }
+}

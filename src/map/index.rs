@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//! Finds an entry by the hash of its key: open addressing with linear probing over words of (hash, slot), deletion by
+//! shifting back, so there are no tombstones. It knows neither keys nor entries.
+
+use crate::{Error, Result};
+
+/// Word 0 is an empty place; otherwise the hash is in the upper half and slot + 1 in the lower.
+pub(super) struct Index {
+    words: Vec<u64>,
+    used: usize,
+}
+
+const SMALLEST: usize = 64;
+const NEVER_SHRINK_BELOW: usize = 1024;
+
+impl Index {
+    pub const fn new() -> Self {
+        Index { words: Vec::new(), used: 0 }
+    }
+
+    /// Room for `n` slots from the beginning.
+    pub fn with_room(n: usize) -> Result<Self> {
+        let mut index = Self::new();
+        index.resize((n + n / 2 + 1).next_power_of_two())?;
+        Ok(index)
+    }
+
+    /// The slot with this hash for which `matches` says yes.
+    #[inline]
+    pub fn find(&self, hash: u32, mut matches: impl FnMut(u32) -> bool) -> Option<u32> {
+        let words = self.words.as_slice();
+        let mask = words.len().wrapping_sub(1);
+        let mut at = hash as usize & mask;
+        loop {
+            let word = *words.get(at)?;
+            if word == 0 {
+                return None;
+            }
+            if (word >> 32) as u32 == hash && matches(word as u32 - 1) {
+                return Some(word as u32 - 1);
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    /// Makes room for one more word, so that the next [`Index::insert`] cannot fail.
+    pub fn reserve(&mut self) -> Result<()> {
+        // At most two thirds are used: probing stays short, and an empty word always ends it.
+        if (self.used + 1) * 3 <= self.words.len() * 2 {
+            return Ok(());
+        }
+        let factor = if self.words.len() <= SMALLEST { 4 } else { 2 };
+        self.resize((self.words.len() * factor).max(SMALLEST))
+    }
+
+    fn resize(&mut self, size: usize) -> Result<()> {
+        let mut bigger = Vec::new();
+        bigger.try_reserve_exact(size).map_err(|_| Error::NoMemory)?;
+        bigger.resize(size, 0);
+        for word in std::mem::replace(&mut self.words, bigger) {
+            if word != 0 {
+                self.place(word);
+            }
+        }
+        Ok(())
+    }
+
+    fn place(&mut self, word: u64) {
+        let mask = self.words.len() - 1;
+        let mut at = (word >> 32) as usize & mask;
+        while self.words[at] != 0 {
+            at = (at + 1) & mask;
+        }
+        self.words[at] = word;
+    }
+
+    /// Adds a slot; [`Index::reserve`] came before.
+    pub fn insert(&mut self, hash: u32, slot: u32) {
+        self.place(u64::from(hash) << 32 | (u64::from(slot) + 1));
+        self.used += 1;
+    }
+
+    /// Forgets a slot; nothing happens when it is not there.
+    pub fn remove(&mut self, hash: u32, slot: u32) {
+        let wanted = u64::from(hash) << 32 | (u64::from(slot) + 1);
+        let mask = self.words.len().wrapping_sub(1);
+        let mut hole = hash as usize & mask;
+        loop {
+            match self.words.get(hole) {
+                Some(&word) if word == wanted => break,
+                None | Some(0) => return,
+                Some(_) => hole = (hole + 1) & mask,
+            }
+        }
+        // Words behind the hole move into it unless that would put them before their home.
+        let mut at = hole;
+        loop {
+            at = (at + 1) & mask;
+            let word = self.words[at];
+            if word == 0 {
+                break;
+            }
+            let home = (word >> 32) as usize & mask;
+            if at.wrapping_sub(home) & mask >= at.wrapping_sub(hole) & mask {
+                self.words[hole] = word;
+                hole = at;
+            }
+        }
+        self.words[hole] = 0;
+        self.used -= 1;
+        if self.used * 8 < self.words.len() && self.words.len() > NEVER_SHRINK_BELOW {
+            // Shrinking is a convenience: without memory the table stays large.
+            let _ = self.resize(self.words.len() / 4);
+        }
+    }
+}

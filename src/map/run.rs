@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//! A short sorted run of entries, the content of every tree node: slots, and eight bytes of each key as a number.
+//!
+//! All keys of a run share their first `skip` bytes; the numbers are taken behind those, so that a binary search over
+//! them alone nearly always decides, even when every key starts with "runtime.connections.".
+
+use super::entries::{Entries, NONE};
+use super::key::{Collation, Key, common};
+use std::cmp::Ordering;
+
+/// Entries per run.
+pub(super) const RUN: usize = 64;
+
+/// The texts of all slots, and how they sort.
+pub(super) struct Texts<'a, K, V> {
+    pub entries: &'a Entries<K, V>,
+    pub collation: Collation,
+}
+
+impl<K: Key, V: Clone> Texts<'_, K, V> {
+    fn of(&self, slot: u32) -> &[u8] {
+        self.entries.text(slot)
+    }
+
+    fn head(&self, text: &[u8], skip: usize) -> u64 {
+        self.collation.head(text, skip)
+    }
+}
+
+pub(super) struct Run {
+    heads: [u64; RUN],
+    slots: [u32; RUN],
+    len: usize,
+    skip: usize,
+    /// The skipped bytes themselves, when they are at most this many: nothing else is read to compare with them.
+    shared: [u8; SHARED],
+}
+
+const SHARED: usize = 32;
+
+impl Run {
+    pub const fn new() -> Self {
+        Run { heads: [0; RUN], slots: [NONE; RUN], len: 0, skip: 0, shared: [0; SHARED] }
+    }
+
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.len >= RUN
+    }
+
+    #[inline]
+    pub fn slot(&self, at: usize) -> Option<u32> {
+        if at < self.len { self.slots.get(at).copied() } else { None }
+    }
+
+    /// All slots from a position on.
+    #[inline]
+    pub fn slots_from(&self, at: usize) -> &[u32] {
+        self.slots.get(at..self.len).unwrap_or(&[])
+    }
+
+    pub fn first(&self) -> u32 {
+        self.slot(0).unwrap_or(NONE)
+    }
+
+    pub fn last(&self) -> u32 {
+        self.slot(self.len.wrapping_sub(1)).unwrap_or(NONE)
+    }
+
+    fn heads(&self) -> &[u64] {
+        self.heads.get(..self.len).unwrap_or(&[])
+    }
+
+    /// Position of the first key that is not less than `key`, and whether it is that key.
+    pub fn lower_bound<K: Key, V: Clone>(&self, key: &[u8], texts: &Texts<'_, K, V>) -> (usize, bool) {
+        if self.len == 0 {
+            return (0, false);
+        }
+        if self.skip > 0 {
+            let shared = self.shared(texts);
+            let mine = key.get(..self.skip).unwrap_or(key);
+            if mine != shared {
+                let before = texts.collation.compare(mine, shared) == Ordering::Less;
+                return (if before { 0 } else { self.len }, false);
+            }
+        }
+        let head = texts.head(key, self.skip);
+        let heads = self.heads();
+        let mut low = heads.partition_point(|h| *h < head);
+        if heads.get(low) != Some(&head) {
+            return (low, false);
+        }
+        // Equal numbers: the texts decide. Nearly always there is one candidate.
+        let mut high = low + 1;
+        if heads.get(high) == Some(&head) {
+            high += heads[high..].partition_point(|h| *h == head);
+        }
+        while low < high {
+            let middle = low.midpoint(high);
+            match texts.collation.compare(texts.of(self.slots[middle]), key) {
+                Ordering::Less => low = middle + 1,
+                Ordering::Equal => return (middle, true),
+                Ordering::Greater => high = middle,
+            }
+        }
+        (low, false)
+    }
+
+    /// What all keys start with.
+    fn shared<'a, K: Key, V: Clone>(&'a self, texts: &'a Texts<'_, K, V>) -> &'a [u8] {
+        match self.shared.get(..self.skip) {
+            Some(shared) => shared,
+            None => texts.of(self.first()).get(..self.skip).unwrap_or(&[]),
+        }
+    }
+
+    /// Puts an entry at a position; the run is not full.
+    pub fn insert<K: Key, V: Clone>(&mut self, at: usize, slot: u32, texts: &Texts<'_, K, V>) {
+        if self.is_full() || at > self.len {
+            return;
+        }
+        self.share_prefix_with(slot, texts);
+        self.heads.copy_within(at..self.len, at + 1);
+        self.slots.copy_within(at..self.len, at + 1);
+        self.heads[at] = texts.head(texts.of(slot), self.skip);
+        self.slots[at] = slot;
+        self.len += 1;
+        if self.len.is_power_of_two() && self.len >= 8 {
+            self.adapt(texts);
+        }
+    }
+
+    /// Shortens the skipped prefix to what `slot` has in common with the run.
+    fn share_prefix_with<K: Key, V: Clone>(&mut self, slot: u32, texts: &Texts<'_, K, V>) {
+        if self.len == 0 {
+            self.skip = 0;
+        }
+        if self.skip == 0 {
+            return;
+        }
+        let same = common(self.shared(texts), texts.of(slot));
+        if same < self.skip {
+            self.skip_to(same, texts);
+        }
+    }
+
+    /// Skips the longest prefix that all keys share, that of the first and the last, if numbers do not tell all keys
+    /// apart as it is.
+    pub fn adapt<K: Key, V: Clone>(&mut self, texts: &Texts<'_, K, V>) {
+        if self.heads().is_sorted_by(|a, b| a < b) {
+            return;
+        }
+        let same = if self.len > 1 { common(texts.of(self.first()), texts.of(self.last())) } else { 0 };
+        if same != self.skip {
+            self.skip_to(same, texts);
+        }
+    }
+
+    fn skip_to<K: Key, V: Clone>(&mut self, skip: usize, texts: &Texts<'_, K, V>) {
+        self.skip = skip;
+        let text = texts.of(self.first());
+        if let (Some(place), Some(text)) = (self.shared.get_mut(..skip), text.get(..skip)) {
+            place.copy_from_slice(text);
+        }
+        for (head, slot) in self.heads.iter_mut().zip(&self.slots).take(self.len) {
+            *head = texts.head(texts.of(*slot), skip);
+        }
+    }
+
+    /// Exchanges the entry at a position, keeping the order.
+    pub fn set<K: Key, V: Clone>(&mut self, at: usize, slot: u32, texts: &Texts<'_, K, V>) {
+        if at >= self.len {
+            return;
+        }
+        self.slots[at] = slot;
+        if self.len == 1 {
+            self.skip = 0;
+        }
+        // A long shared prefix is read from the first entry, which may be the new one.
+        let probe = if at == 0 && self.skip > SHARED { self.last() } else { slot };
+        self.share_prefix_with(probe, texts);
+        self.heads[at] = texts.head(texts.of(slot), self.skip);
+    }
+
+    pub fn remove(&mut self, at: usize) {
+        if at < self.len {
+            self.heads.copy_within(at + 1..self.len, at);
+            self.slots.copy_within(at + 1..self.len, at);
+            self.len -= 1;
+        }
+    }
+
+    /// Moves everything from `at` on into a new run.
+    pub fn split<K: Key, V: Clone>(&mut self, at: usize, texts: &Texts<'_, K, V>) -> Run {
+        let mut right = Run::new();
+        let at = at.min(self.len);
+        right.len = self.len - at;
+        (right.skip, right.shared) = (self.skip, self.shared);
+        right.heads[..right.len].copy_from_slice(&self.heads[at..self.len]);
+        right.slots[..right.len].copy_from_slice(&self.slots[at..self.len]);
+        self.len = at;
+        self.adapt(texts);
+        right.adapt(texts);
+        right
+    }
+
+    /// Appends a run whose keys are all greater; both together fit.
+    pub fn absorb<K: Key, V: Clone>(&mut self, right: &Run, texts: &Texts<'_, K, V>) {
+        let (from, len) = (self.len, self.len + right.len);
+        if len > RUN {
+            return;
+        }
+        self.slots[from..len].copy_from_slice(&right.slots[..right.len]);
+        self.len = len;
+        let same = if len > 1 { common(texts.of(self.first()), texts.of(self.last())) } else { 0 };
+        self.skip_to(same, texts);
+    }
+}
