@@ -748,16 +748,17 @@ static void a_dump_leaves_no_file_without_a_blackbox(void)
 	qb_log_fini();
 }
 
+static int dumped;
+static char signal_dump[] = "/tmp/test-log-XXXXXX";
+
 static void on_alarm(int n)
 {
-	char path[] = "/tmp/test-log-signal-dump";
-
 	(void)n;
-	if (qb_log_blackbox_write_to_file(path) <= 40) {
+	if (qb_log_blackbox_write_to_file(signal_dump) <= 40) {
 		_exit(9);
 	}
-	count++;
 	qb_log(LOG_ERR, "from the handler");
+	__atomic_add_fetch(&dumped, 1, __ATOMIC_RELEASE);
 }
 
 static void dumps_from_a_signal_handler_are_complete_whatever_was_interrupted(void)
@@ -765,18 +766,24 @@ static void dumps_from_a_signal_handler_are_complete_whatever_was_interrupted(vo
 	struct sigaction act = { .sa_handler = on_alarm };
 	pthread_t id;
 
+	close(mkstemp(signal_dump));
 	blackbox(20000);
 	custom();
 	sigaction(SIGUSR1, &act, NULL);
 	pthread_create(&id, NULL, log_until_told, NULL);
+	CHECK(freopen("/dev/null", "w", stdout) != NULL); /* the exit status tells the result */
 	for (int i = 0; i < 300; i++) {
+		int before = __atomic_load_n(&dumped, __ATOMIC_ACQUIRE);
+
 		pthread_kill(id, SIGUSR1);
-		usleep(200);
+		while (__atomic_load_n(&dumped, __ATOMIC_ACQUIRE) == before) {
+			usleep(50);
+		}
+		CHECK_EQ(qb_log_blackbox_print_from_file(signal_dump), 0);
 	}
 	stop_logging = 1;
 	pthread_join(id, NULL);
-	CHECK_EQ(qb_log_blackbox_print_from_file("/tmp/test-log-signal-dump"), 0);
-	unlink("/tmp/test-log-signal-dump");
+	unlink(signal_dump);
 	qb_log_fini();
 }
 

@@ -6,7 +6,7 @@
 
 use super::site::SiteRef;
 use crate::rb::RingFiles;
-use crate::ring::{MAGIC_READY, Words, Writer, dump::Header};
+use crate::ring::{MAGIC_ALLOC, MAGIC_READY, Words, Writer, dump::Header};
 use crate::sys::calendar::Stamp;
 use crate::sys::dir::Dir;
 use crate::{Error, Result};
@@ -127,7 +127,7 @@ impl Store {
         let ring = &self.files;
         let size = ring.size();
         let write_pt = size.index(ring.write_pt().observe())?;
-        let read_pt = self.first_readable(size.index(ring.read_pt().observe())?, write_pt)?;
+        let (read_pt, write_pt) = self.readable(size.index(ring.read_pt().observe())?, write_pt)?;
         out.write_all(&FILE_HEADER)?;
         out.write_all(&Header { size, write_pt, read_pt }.encode())?;
         let mut page = [0u8; 4096];
@@ -139,36 +139,41 @@ impl Store {
         Ok(FILE_HEADER.len() + Header::LEN + size.bytes())
     }
 
-    /// Where reading can start. A crash in the middle of dropping the oldest chunk leaves the reader's index on a chunk
-    /// without length; then the next one from which the chunks lead to the end is searched for.
-    fn first_readable(&self, read: u32, write: u32) -> Result<u32> {
+    /// Which part of the ring can be read, as indices of the next chunk to read and to write. What a signal interrupted shows
+    /// at either end: a chunk that was being dropped has no length any more, so the next one from which chunks lead to the end is
+    /// searched for; a chunk that was being committed is left out.
+    fn readable(&self, read: u32, write: u32) -> Result<(u32, u32)> {
         let size = self.files.size();
         let mut at = read;
         while at != write {
-            if self.leads_to(at, write)? {
-                return Ok(at);
+            if let Some(end) = self.leads_to(at, write)?
+                && end != at
+            {
+                return Ok((at, end));
             }
             at = size.add(at, 1);
         }
-        Ok(read)
+        Ok((write, write))
     }
 
-    fn leads_to(&self, mut at: u32, write: u32) -> Result<bool> {
+    /// Where the chunks from `at` on end: at `write`, or at one that is not finished. None if there is something else before.
+    fn leads_to(&self, mut at: u32, write: u32) -> Result<Option<u32>> {
         let size = self.files.size();
         let mut left = if write >= at { write - at } else { write + size.words() - at };
         while at != write {
-            if self.files.word(size.add(at, 1))?.get() != MAGIC_READY {
-                return Ok(false);
+            match self.files.word(size.add(at, 1))?.observe() {
+                MAGIC_READY => (),
+                MAGIC_ALLOC => return Ok(Some(at)),
+                _ => return Ok(None),
             }
-            let len = self.files.word(at)?.get();
-            let words = len.div_ceil(4).saturating_add(2);
+            let words = self.files.word(at)?.get().div_ceil(4).saturating_add(2);
             if words > left {
-                return Ok(false);
+                return Ok(None);
             }
             left -= words;
             at = size.add(at, words);
         }
-        Ok(true)
+        Ok(Some(at))
     }
 }
 
