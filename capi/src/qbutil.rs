@@ -4,9 +4,6 @@
 use crate::handle::{borrow, status};
 use libc::{c_char, c_int, c_uint, size_t, timespec};
 use qb::util::{Lock, Stopwatch, clock, version};
-use std::cell::Cell;
-use std::ffi::CString;
-use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What a NULL argument gives.
@@ -151,8 +148,7 @@ pub unsafe extern "C" fn qb_thread_lock_destroy(tl: *mut qb_thread_lock_t) -> i3
 #[deprecated]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qb_util_set_log_function(r#fn: qb_util_log_fn_t) {
-    *locked(&LOG_HOOK) = r#fn;
-    qb::log::set_sink(log_to_hook);
+    crate::qblog::glue::set_legacy(r#fn);
 }
 
 /// Adds milliseconds to a time.
@@ -397,59 +393,4 @@ unsafe fn watch<'a>(sw: *mut qb_util_stopwatch_t) -> Option<MutexGuard<'a, Stopw
 /// A panic aborts the process, so a poisoned mutex cannot be seen; its content would be whole anyway.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-static LOG_HOOK: Mutex<qb_util_log_fn_t> = Mutex::new(None);
-
-thread_local! {
-    /// Set while the hook runs in this thread: what it causes to be logged is dropped.
-    static IN_HOOK: Cell<bool> = const { Cell::new(false) };
-}
-
-/// The sink of the engine's messages that hands them to the function of [`qb_util_set_log_function`].
-pub fn log_to_hook(file: &'static str, line: u32, level: qb::log::Level, text: fmt::Arguments<'_>) {
-    let hook = *locked(&LOG_HOOK);
-    let Some(hook) = hook else {
-        return;
-    };
-    if IN_HOOK.replace(true) {
-        return;
-    }
-    let text = text.to_string();
-    let text = text.strip_suffix('\n').unwrap_or(&text);
-    if let (Ok(file), Ok(text)) = (CString::new(file), CString::new(text.replace('\0', " "))) {
-        let severity = (level as i32).min(libc::LOG_DEBUG);
-        // SAFETY: the program promised that its function may be called from any thread; both strings outlive the call.
-        unsafe { hook(file.as_ptr(), i32::try_from(line).unwrap_or(0), severity, text.as_ptr()) };
-    }
-    IN_HOOK.set(false);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::ffi::CStr;
-
-    static SEEN: Mutex<Vec<(String, i32, String)>> = Mutex::new(Vec::new());
-
-    unsafe extern "C" fn remember(file: *const c_char, line: i32, severity: i32, msg: *const c_char) {
-        assert!(line > 0);
-        // SAFETY: the hook gets two C strings.
-        let (file, msg) = unsafe { (CStr::from_ptr(file), CStr::from_ptr(msg)) };
-        locked(&SEEN).push((file.to_str().unwrap().into(), severity, msg.to_str().unwrap().into()));
-        qb::log!(qb::log::Level::Error, "said while the hook runs");
-    }
-
-    #[test]
-    #[allow(deprecated)]
-    fn the_hook_gets_messages_of_the_library_until_it_is_cleared() {
-        // SAFETY: `remember` may be called from any thread.
-        unsafe { qb_util_set_log_function(Some(remember)) };
-        qb::log!(qb::log::Level::Trace, "a text with newline\n");
-        // SAFETY: as above.
-        unsafe { qb_util_set_log_function(None) };
-        qb::log!(qb::log::Level::Error, "nobody listens");
-        let seen: Vec<_> = locked(&SEEN).iter().filter(|(file, ..)| file == "qbutil.rs").cloned().collect();
-        assert_eq!(seen, [("qbutil.rs".into(), libc::LOG_DEBUG, "a text with newline".into())]);
-    }
 }

@@ -1,10 +1,42 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-//! What the library says about itself. For now a facade with one replaceable sink; `event`, `rb` and `ipc` speak through
-//! [`log!`](crate::log), `ring`, `shm` and `sys` never do.
+//! Messages of the library and of its users: callsites, rules, targets, formats, a worker, and a blackbox.
+//!
+//! | item | what it is |
+//! |---|---|
+//! | [`logger`] | init and fini, callsites by position, fork |
+//! | [`control`] | settings of targets; rules |
+//! | [`emit`] | one message to the targets that want it |
+//! | [`filter`], [`format`](mod@format) | which callsites; what a line looks like |
+//! | [`worker`] | threaded delivery |
+//! | [`blackbox`], [`serial`], [`dump`] | the newest messages in a ring; a message without its format applied; a dump read back |
+//!
+//! This room may touch the calendar, the host's name, regular expressions and `rb`. Sinks are given to it: it opens and prints
+//! nothing itself. Any thread may log at any time; only what a target's own function logs is dropped. Atomics and locks are the
+//! standard library's, because they have to be constants and usable in a forked child.
 #![forbid(unsafe_code)]
 
+pub mod blackbox;
+mod config;
+pub mod control;
+pub mod dump;
+pub mod emit;
+pub mod filter;
+pub mod format;
+mod gate;
+mod live;
+pub mod logger;
+pub mod serial;
+mod site;
+mod table;
+#[cfg(test)]
+mod tests;
+pub mod worker;
+
+pub use config::{Range, State};
+pub use live::{Delivery, Options, SLOTS, Sink};
+pub use site::{Key, Site, SiteHead, SiteRef};
+
 use std::fmt;
-use std::sync::OnceLock;
 
 /// Severity, with syslog's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,22 +58,10 @@ pub enum Level {
     Trace = 8,
 }
 
-/// Where a message of the library goes: file name without directory, line, severity, text.
-pub type Sink = fn(file: &'static str, line: u32, level: Level, text: fmt::Arguments<'_>);
-
-static SINK: OnceLock<Sink> = OnceLock::new();
-
-/// Sets the sink once per process; later calls change nothing.
-pub fn set_sink(sink: Sink) {
-    let _ = SINK.set(sink);
-}
-
+/// A message of the library itself, with tag bit 31. Nothing happens while the logger does not run, and inside a log call.
 #[doc(hidden)]
 pub fn emit(file: &'static str, line: u32, level: Level, text: fmt::Arguments<'_>) {
-    if let Some(sink) = SINK.get() {
-        let name = file.rsplit('/').next().unwrap_or(file);
-        sink(name, line, level, text);
-    }
+    emit::library(file.rsplit('/').next().unwrap_or(file), line, level, text);
 }
 
 /// Logs a message of the library itself: `log!(Level::Warning, "timer {} is gone", n)`.

@@ -3,14 +3,18 @@
 //! [`Result`](crate::Result) and knows no protocol. Together with `shm` it is the only room of the engine with `unsafe` in
 //! it.
 
+pub mod calendar;
 pub mod clock;
 pub mod dir;
 pub mod epoll;
 pub mod fd;
 pub mod fork;
 pub(crate) mod futex;
+pub mod host;
 pub(crate) mod mmap;
+pub mod printf;
 pub mod process;
+pub mod regex;
 pub mod rlimit;
 pub(crate) mod sigbus;
 pub mod signal;

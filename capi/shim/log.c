@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The variadic half of qb/qblog.h, and nothing else: formats a message once, or serializes it, into bounded storage, and hands
+ * it to the Rust core (capi/src/qblog/glue.rs), which decides before whether anybody wants it.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <qb/qblog.h>
+
+#include "serialize.h"
+
+#define EXPORT __attribute__((visibility("default")))
+
+/* A message whose arguments are still in a va_list, with space for what becomes of it. */
+struct message {
+	const char *format;
+	va_list *args;
+	int error; /* errno when the message was logged, for %m */
+	char *text;
+	char text_space[QB_LOG_MAX_LEN];
+	char serial_space[QB_LOG_MAX_LEN + 1];
+};
+
+int qb_shim_log_wanted(const struct qb_log_callsite *cs);
+void qb_shim_log(const struct qb_log_callsite *cs, struct message *message);
+char *qb_shim_message_text(struct message *message, size_t size, size_t *len);
+const char *qb_shim_message_serial(struct message *message, size_t size, size_t *len);
+
+/* The length of the text with its NUL. One newline at the end of a text that fitted goes. */
+static size_t format_text(char *text, size_t size, const char *format, va_list ap)
+{
+	size_t len;
+	int n;
+
+	n = vsnprintf(text, size, format, ap);
+	if (n < 0) {
+		text[0] = '\0';
+		return 1;
+	}
+	len = strnlen(text, (size_t)n < size ? (size_t)n : size - 1);
+	if ((size_t)n < size && len > 0 && text[len - 1] == '\n') {
+		text[--len] = '\0';
+	}
+	return len + 1;
+}
+
+char *qb_shim_message_text(struct message *message, size_t size, size_t *len)
+{
+	va_list args;
+
+	message->text = message->text_space;
+	if (size > sizeof message->text_space) {
+		message->text = malloc(size);
+		if (message->text == NULL) {
+			message->text = message->text_space;
+			size = sizeof message->text_space;
+		}
+	}
+	va_copy(args, *message->args);
+	errno = message->error;
+	*len = format_text(message->text, size, message->format, args);
+	va_end(args);
+	return message->text;
+}
+
+const char *qb_shim_message_serial(struct message *message, size_t size, size_t *len)
+{
+	va_list args;
+
+	va_copy(args, *message->args);
+	errno = message->error;
+	*len = qb_shim_serialize(message->serial_space, size, message->format, args);
+	va_end(args);
+	if (*len >= size) {
+		/* A length beyond the limit: the core stores its substitute. */
+		*len = sizeof message->serial_space;
+	}
+	return message->serial_space;
+}
+
+static void emit(struct qb_log_callsite *cs, va_list *args)
+{
+	struct message message;
+
+	message.format = cs->format != NULL ? cs->format : "";
+	message.args = args;
+	message.error = errno;
+	message.text = message.text_space;
+	qb_shim_log(cs, &message);
+	if (message.text != message.text_space) {
+		free(message.text);
+	}
+	errno = message.error;
+}
+
+/* A va_list parameter may be an array type, whose address is not that of a va_list. */
+static void emit_copy(struct qb_log_callsite *cs, va_list ap)
+{
+	va_list args;
+
+	va_copy(args, ap);
+	emit(cs, &args);
+	va_end(args);
+}
+
+EXPORT void qb_log_real_va_(struct qb_log_callsite *cs, va_list ap)
+{
+	if (qb_shim_log_wanted(cs)) {
+		emit_copy(cs, ap);
+	}
+}
+
+EXPORT void qb_log_real_(struct qb_log_callsite *cs, ...)
+{
+	va_list ap;
+
+	if (qb_shim_log_wanted(cs)) {
+		va_start(ap, cs);
+		emit(cs, &ap);
+		va_end(ap);
+	}
+}
+
+EXPORT void qb_log_from_external_source_va2(const char *message_id, const char *function, const char *filename,
+					    const char *format, uint8_t priority, uint32_t lineno, uint32_t tags,
+					    va_list ap)
+{
+	int saved = errno;
+	struct qb_log_callsite *cs =
+		qb_log_callsite_get2(message_id, function, filename, format, priority, lineno, tags);
+
+	errno = saved;
+	if (qb_shim_log_wanted(cs)) {
+		emit_copy(cs, ap);
+	}
+}
+
+EXPORT void qb_log_from_external_source_va(const char *function, const char *filename, const char *format,
+					   uint8_t priority, uint32_t lineno, uint32_t tags, va_list ap)
+{
+	qb_log_from_external_source_va2(NULL, function, filename, format, priority, lineno, tags, ap);
+}
+
+EXPORT void qb_log_from_external_source(const char *function, const char *filename, const char *format,
+					uint8_t priority, uint32_t lineno, uint32_t tags, ...)
+{
+	va_list ap;
+
+	va_start(ap, tags);
+	qb_log_from_external_source_va2(NULL, function, filename, format, priority, lineno, tags, ap);
+	va_end(ap);
+}
+
+/* Not in a header, but programs that test or measure the serialization import it. */
+EXPORT size_t qb_vsnprintf_serialize(char *serialize, size_t max_len, const char *fmt, va_list ap);
+
+EXPORT size_t qb_vsnprintf_serialize(char *serialize, size_t max_len, const char *fmt, va_list ap)
+{
+	return qb_shim_serialize(serialize, max_len, fmt, ap);
+}

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//! Targets made of C: syslog, the program's stdio streams, files, and the program's own loggers.
+
+use super::{journal, qb_log_close_fn, qb_log_logger_fn};
+use libc::{FILE, c_char, c_int, c_void, timespec};
+use qb::log::{Delivery, Options, SLOTS, Sink};
+use qb::{Error, Result};
+use std::ffi::{CStr, CString};
+use std::sync::atomic::{
+    AtomicBool, AtomicPtr,
+    Ordering::{Acquire, Relaxed, Release},
+};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What the program keeps with a target; the `FILE *` of targets that have one.
+pub static USER_DATA: [AtomicPtr<c_void>; SLOTS] = [const { AtomicPtr::new(std::ptr::null_mut()) }; SLOTS];
+
+unsafe extern "C" {
+    static stdout: *mut FILE;
+    static stderr: *mut FILE;
+}
+
+/// One of the program's streams.
+#[derive(Clone, Copy)]
+pub enum Standard {
+    /// `stdout`
+    Out,
+    /// `stderr`
+    Err,
+}
+
+impl Standard {
+    fn stream(self) -> *mut FILE {
+        // SAFETY: the C library's variables, set before main(); a program may assign them, then the new stream is meant.
+        unsafe {
+            match self {
+                Standard::Out => stdout,
+                Standard::Err => stderr,
+            }
+        }
+    }
+}
+
+/// Writes bytes to a stream in one piece and flushes it; with `sync` to the device as well. Errors have nowhere to go.
+fn write_line(stream: *mut FILE, line: &[u8], sync: bool) {
+    if stream.is_null() {
+        return;
+    }
+    // SAFETY: the stream is open (the caller's lock or the program keeps it so), and the line is readable for its length.
+    unsafe {
+        libc::fwrite(line.as_ptr().cast(), 1, line.len(), stream);
+        libc::fflush(stream);
+        if sync {
+            libc::fdatasync(libc::fileno(stream));
+        }
+    }
+}
+
+/// Writes text to the program's stdout, without flushing it.
+pub fn print(text: &[u8]) {
+    // SAFETY: the stream is the program's, the text is readable for its length.
+    unsafe { libc::fwrite(text.as_ptr().cast(), 1, text.len(), Standard::Out.stream()) };
+}
+
+impl Sink for Standard {
+    fn log(&self, d: &Delivery<'_>) {
+        write_line(self.stream(), d.text, d.options.sync);
+    }
+    fn open(&self, slot: usize, _: &Options) -> Result<()> {
+        USER_DATA[slot].store(self.stream().cast(), Release);
+        Ok(())
+    }
+    fn close(&self, slot: usize) {
+        USER_DATA[slot].store(std::ptr::null_mut(), Release);
+    }
+}
+
+/// A stream that a [`File`] owns.
+struct Stream(*mut FILE);
+
+// SAFETY: stdio streams may be used from any thread, and this one is only reached under the lock of its `File`.
+unsafe impl Send for Stream {}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // SAFETY: opened by `open_stream` and closed here only.
+        unsafe { libc::fclose(self.0) };
+    }
+}
+
+fn open_stream(name: &CStr) -> Result<Stream> {
+    // SAFETY: both texts are NUL-terminated.
+    let stream = unsafe { libc::fopen(name.as_ptr(), c"a+e".as_ptr()) };
+    if stream.is_null() { Err(Error::last_os()) } else { Ok(Stream(stream)) }
+}
+
+/// A log file: appended to, closed while disabled.
+pub struct File(Mutex<(Option<Stream>, CString)>);
+
+impl File {
+    /// Opens it for a slot.
+    pub fn open(slot: usize, name: &CStr) -> Result<Self> {
+        let stream = open_stream(name)?;
+        USER_DATA[slot].store(stream.0.cast(), Release);
+        Ok(Self(Mutex::new((Some(stream), name.to_owned()))))
+    }
+
+    fn locked(&self) -> MutexGuard<'_, (Option<Stream>, CString)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Goes on in a new file, or in a new one of the same name.
+    pub fn reopen(&self, slot: usize, name: Option<&CStr>) -> Result<()> {
+        let mut place = self.locked();
+        let name = name.map_or_else(|| place.1.clone(), CStr::to_owned);
+        let stream = open_stream(&name)?;
+        USER_DATA[slot].store(stream.0.cast(), Release);
+        *place = (Some(stream), name);
+        Ok(())
+    }
+}
+
+/// Files by slot, for qb_log_file_reopen().
+pub static FILES: Mutex<[Option<Arc<File>>; SLOTS]> = Mutex::new([const { None }; SLOTS]);
+
+/// The file of a slot.
+pub fn file(slot: usize) -> Option<Arc<File>> {
+    FILES.lock().unwrap_or_else(PoisonError::into_inner).get(slot)?.clone()
+}
+
+/// Remembers or forgets the file of a slot.
+pub fn set_file(slot: usize, file: Option<Arc<File>>) {
+    let mut files = FILES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(place) = files.get_mut(slot) {
+        *place = file;
+    }
+}
+
+impl Sink for File {
+    fn log(&self, d: &Delivery<'_>) {
+        if let Some(stream) = &self.locked().0 {
+            write_line(stream.0, d.text, d.options.sync);
+        }
+    }
+    fn open(&self, slot: usize, _: &Options) -> Result<()> {
+        let mut place = self.locked();
+        if place.0.is_none() {
+            let stream = open_stream(&place.1)?;
+            USER_DATA[slot].store(stream.0.cast(), Release);
+            place.0 = Some(stream);
+        }
+        Ok(())
+    }
+    fn close(&self, slot: usize) {
+        USER_DATA[slot].store(std::ptr::null_mut(), Release);
+        self.locked().0 = None;
+    }
+    fn abandon(&self) {
+        self.locked().0 = None;
+    }
+}
+
+/// A target of the program.
+pub struct Custom {
+    pub logger: qb_log_logger_fn,
+    pub close: qb_log_close_fn,
+}
+
+impl Sink for Custom {
+    fn takes_lines(&self) -> bool {
+        false
+    }
+    fn log(&self, d: &Delivery<'_>) {
+        let Some(logger) = self.logger else { return };
+        let mut time = timespec { tv_sec: d.time.sec, tv_nsec: d.time.nsec };
+        let cs = std::ptr::from_ref(d.site.head).cast_mut();
+        // SAFETY: the program's function; callsite, time and text (with its NUL) outlive the call.
+        unsafe { logger(d.slot as i32, cs, &raw mut time, d.text.as_ptr().cast()) };
+    }
+    fn close(&self, slot: usize) {
+        if let Some(close) = self.close {
+            // SAFETY: the program's function.
+            unsafe { close(slot as i32) };
+        }
+    }
+}
+
+/// The system's log or, if the program wants it, the journal.
+#[derive(Default)]
+pub struct Syslog {
+    journal: AtomicBool,
+}
+
+/// The identity that openlog() got: it keeps the address, so the text is never freed; the same text is not made twice in a row.
+fn ident(options: &Options) -> *const c_char {
+    static LAST: Mutex<Option<&'static CStr>> = Mutex::new(None);
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    match *last {
+        Some(text) if text == &*options.name => text.as_ptr(),
+        _ => {
+            let text: &'static CStr = Box::leak(CString::from(&*options.name).into_boxed_c_str());
+            *last = Some(text);
+            text.as_ptr()
+        }
+    }
+}
+
+impl Syslog {
+    fn connect(&self, options: &Options) {
+        self.journal.store(options.journal, Relaxed);
+        if !options.journal {
+            // SAFETY: the text stays for ever.
+            unsafe { libc::openlog(ident(options), libc::LOG_PID, options.facility) };
+        }
+    }
+}
+
+/// What syslog is told; None for what it does not get.
+fn severity(priority: u8, options: &Options) -> Option<c_int> {
+    let plain = i32::from(priority);
+    let value = if plain > libc::LOG_INFO { plain.saturating_add(options.bump) } else { plain };
+    if value > libc::LOG_DEBUG { None } else { Some(value.max(0)) }
+}
+
+impl Sink for Syslog {
+    fn ending(&self) -> u8 {
+        0
+    }
+    fn accepts(&self, priority: u8, options: &Options) -> bool {
+        severity(priority, options).is_some()
+    }
+    fn log(&self, d: &Delivery<'_>) {
+        let Some(severity) = severity(d.site.head.priority(), d.options) else { return };
+        if d.options.journal {
+            return journal::send(severity, d);
+        }
+        // SAFETY: the format takes one C string, and the line ends in a NUL.
+        unsafe { libc::syslog(severity, c"%s".as_ptr(), d.text.as_ptr()) };
+    }
+    fn open(&self, _: usize, options: &Options) -> Result<()> {
+        self.connect(options);
+        Ok(())
+    }
+    fn close(&self, _: usize) {
+        if !self.journal.load(Acquire) {
+            // SAFETY: takes nothing.
+            unsafe { libc::closelog() };
+        }
+    }
+    fn reload(&self, _: usize, options: &Options) {
+        // SAFETY: takes nothing.
+        unsafe { libc::closelog() };
+        self.connect(options);
+    }
+}

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//! The blackbox: the newest messages in a ring of two shared files, and their way into a dump file.
+//!
+//! One record per chunk, packed, native-endian: line (4), tags (4), priority (1), length F of the function name with its NUL (4), that name,
+//! seconds (8), nanoseconds (8), length M of the message (4), the serialized message. M is at most 512, or old tools cannot read on.
+
+use super::site::SiteRef;
+use crate::rb::RingFiles;
+use crate::ring::{MAGIC_ALLOC, MAGIC_READY, Words, Writer, dump::Header};
+use crate::sys::calendar::Stamp;
+use crate::sys::dir::Dir;
+use crate::{Error, Result};
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::atomic::{
+    AtomicBool,
+    Ordering::{Acquire, Relaxed, Release},
+};
+
+/// The longest serialized message.
+pub const MAX_MESSAGE: usize = 512;
+/// Smallest size that can be enabled.
+pub const MIN_SIZE: i32 = 1024;
+/// Stored in place of a message that is too long.
+pub const TOO_LONG: &[u8] =
+    b"Log message too long to be stored in the blackbox.  Maximum is QB_LOG_MAX_LEN\0";
+
+/// An open blackbox. The ring is shared with forked children, so both indices live in it. Dropped by the process that made it, it takes its files away.
+pub struct Store {
+    files: RingFiles,
+    /// A thread is writing. Not a mutex, so that a signal handler and a forked child can do without it.
+    busy: AtomicBool,
+    dir: Dir,
+    owner: u32,
+}
+
+impl Store {
+    /// Makes the files `qb-<name>-<pid>-blackbox-header` and `-data` in `/dev/shm` or, failing that, in `fallback`; a name with a
+    /// slash is a path as it stands.
+    pub fn create(name: &[u8], size: i32, fallback: &Path) -> Result<Self> {
+        let size = usize::try_from(size).ok().filter(|_| size >= MIN_SIZE).ok_or(Error::Invalid)?;
+        let owner = std::process::id();
+        let base = format!("{}-{owner}-blackbox", String::from_utf8_lossy(name));
+        if let Some((dir, file)) = base.rsplit_once('/') {
+            return Self::create_in(Path::new(if dir.is_empty() { "/" } else { dir }), file, size, owner);
+        }
+        let file = format!("qb-{base}");
+        let first = Self::create_in(Path::new("/dev/shm"), &file, size, owner);
+        first.or_else(|e| Self::create_in(fallback, &file, size, owner).map_err(|_| e))
+    }
+
+    fn create_in(dir: &Path, file: &str, size: usize, owner: u32) -> Result<Self> {
+        let path = std::fs::canonicalize(dir)?;
+        let holder = std::fs::metadata(&path)?.uid();
+        let dir = Dir::open(&path, &[holder])?;
+        let files = RingFiles::create_in(&dir, file, &path.join(file), size, 0, None, 0o600, false)?;
+        Ok(Self { files, busy: AtomicBool::new(false), dir, owner })
+    }
+
+    /// Appends one record; the oldest ones make room. A record for which the ring is too short is skipped.
+    pub fn append(&self, site: &SiteRef<'_>, time: Stamp, message: &[u8]) -> Result<()> {
+        let message = if message.is_empty() || message.len() > MAX_MESSAGE { TOO_LONG } else { message };
+        let function = site.function().to_bytes_with_nul();
+        let (name_end, fixed) = (13 + function.len(), 33 + function.len());
+        let len = fixed + message.len();
+        let mut short = [0u8; 96];
+        let mut long = Vec::new();
+        let head = match short.get_mut(..fixed) {
+            Some(head) => head,
+            None => {
+                long.resize(fixed, 0);
+                &mut long[..]
+            }
+        };
+        head[..4].copy_from_slice(&site.head.line().to_ne_bytes());
+        head[4..8].copy_from_slice(&site.head.tags().to_ne_bytes());
+        head[8] = site.head.priority();
+        head[9..13].copy_from_slice(&(function.len() as u32).to_ne_bytes());
+        head[13..name_end].copy_from_slice(function);
+        head[name_end..name_end + 8].copy_from_slice(&time.sec.to_ne_bytes());
+        head[name_end + 8..name_end + 16].copy_from_slice(&time.nsec.to_ne_bytes());
+        head[name_end + 16..].copy_from_slice(&(message.len() as u32).to_ne_bytes());
+        if !self.files.size().fits(len) {
+            return Err(Error::TooBig);
+        }
+        let _turn = Turn::wait(&self.busy);
+        let mut writer = Writer::shared(&self.files);
+        let claim = match writer.claim_over(len, || ()) {
+            Ok(claim) => claim,
+            Err(_) => {
+                // A forked process that wrote at the same time can spoil the chain of chunks. Start afresh rather than
+                // record nothing any more.
+                self.files.read_pt().publish(0);
+                self.files.write_pt().publish(0);
+                writer.claim(len)?
+            }
+        };
+        writer.fill(&claim, 0, head)?;
+        writer.fill(&claim, fixed, message)?;
+        writer.commit(claim, len)
+    }
+
+    /// Takes the files away. The mappings go later, when no thread keeps a snapshot of the configuration with this store. A forked
+    /// child inherits the mappings, not the files.
+    pub fn close(&self) {
+        if std::process::id() == self.owner {
+            self.files.unlink(&self.dir);
+        }
+    }
+
+    /// In a forked child, where the thread that had the turn may not exist.
+    pub fn forked(&self) {
+        self.busy.store(false, Release);
+    }
+
+    /// Writes the dump: two headers and the ring as it is. Returns the bytes written. For signal handlers: allocates nothing and
+    /// waits for nobody for more than a moment. A writer that is at work keeps out meanwhile, unless this call interrupted it.
+    pub fn dump(&self, mut out: &File) -> Result<usize> {
+        let _turn = (0..200).find_map(|_| {
+            Turn::take(&self.busy).or_else(|| {
+                std::thread::yield_now();
+                None
+            })
+        });
+        let ring = &self.files;
+        let size = ring.size();
+        let write_pt = size.index(ring.write_pt().observe())?;
+        let (read_pt, write_pt) = self.readable(size.index(ring.read_pt().observe())?, write_pt)?;
+        out.write_all(&FILE_HEADER)?;
+        out.write_all(&Header { size, write_pt, read_pt }.encode())?;
+        let mut page = [0u8; 4096];
+        for at in (0..size.bytes()).step_by(page.len()) {
+            let part = (size.bytes() - at).min(page.len());
+            ring.copy_out(at, &mut page[..part])?;
+            out.write_all(&page[..part])?;
+        }
+        Ok(FILE_HEADER.len() + Header::LEN + size.bytes())
+    }
+
+    /// Which part of the ring can be read, as indices of the next chunk to read and to write. What a signal interrupted shows
+    /// at either end: a chunk that was being dropped has no length any more, so the next one from which chunks lead to the end is
+    /// searched for; a chunk that was being committed is left out.
+    fn readable(&self, read: u32, write: u32) -> Result<(u32, u32)> {
+        let size = self.files.size();
+        let mut at = read;
+        while at != write {
+            if let Some(end) = self.leads_to(at, write)?
+                && end != at
+            {
+                return Ok((at, end));
+            }
+            at = size.add(at, 1);
+        }
+        Ok((write, write))
+    }
+
+    /// Where the chunks from `at` on end: at `write`, or at one that is not finished. None if there is something else before.
+    fn leads_to(&self, mut at: u32, write: u32) -> Result<Option<u32>> {
+        let size = self.files.size();
+        let mut left = if write >= at { write - at } else { write + size.words() - at };
+        while at != write {
+            match self.files.word(size.add(at, 1))?.observe() {
+                MAGIC_READY => (),
+                MAGIC_ALLOC => return Ok(Some(at)),
+                _ => return Ok(None),
+            }
+            let words = self.files.word(at)?.get().div_ceil(4).saturating_add(2);
+            if words > left {
+                return Ok(None);
+            }
+            left -= words;
+            at = size.add(at, words);
+        }
+        Ok(Some(at))
+    }
+}
+
+/// The right to write.
+struct Turn<'a>(&'a AtomicBool);
+
+impl<'a> Turn<'a> {
+    /// None while another thread has it.
+    #[inline]
+    fn take(busy: &'a AtomicBool) -> Option<Self> {
+        // Not `then_some`: a `Turn` that is made and dropped gives away what another thread has.
+        busy.compare_exchange(false, true, Acquire, Relaxed).is_ok().then(|| Self(busy))
+    }
+
+    fn wait(busy: &'a AtomicBool) -> Self {
+        for tries in 0u32.. {
+            if let Some(turn) = Self::take(busy) {
+                return turn;
+            }
+            // The one who has it is either about to finish or was preempted.
+            if tries < 20 { std::hint::spin_loop() } else { std::thread::yield_now() }
+        }
+        Self(busy)
+    }
+}
+
+impl Drop for Turn<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.store(false, Release);
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// The first header of a dump whose time stamps have nanoseconds.
+pub const FILE_HEADER: [u8; 20] = file_header();
+
+const fn file_header() -> [u8; 20] {
+    let words = [0u32, 0xCCBB_CCBB, 0xBBCC_BBCC, 2, 0];
+    let mut raw = [0u8; 20];
+    let mut at = 0;
+    while at < 20 {
+        raw[at] = words[at / 4].to_ne_bytes()[at % 4];
+        at += 1;
+    }
+    raw
+}

@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//! One message on its way: from a log call to each target that wants it, directly or through the worker.
+//!
+//! Whoever calls a target's function is inside the gate ([`super::gate`]). Closing a target and `fork()` close it.
+
+use super::blackbox::Store;
+use super::config::Config;
+use super::format::{self, Line};
+use super::live::{self, Delivery, Dest, EMITTING, Flag, LOCKED, Live, LiveSlot, MASK, SLOTS};
+use super::site::{Key, SiteHead, SiteRef};
+use super::worker::{self, Queue};
+use super::{Level, gate, logger};
+use crate::sys::calendar::{self, Stamp};
+use crate::{Error, Result};
+use std::ffi::CStr;
+use std::fmt;
+use std::fs::File;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, MutexGuard, PoisonError, RwLock, TryLockError};
+
+/// The open blackbox once more, where a signal handler finds it without the configuration.
+static BLACKBOX: RwLock<Option<Arc<Store>>> = RwLock::new(None);
+
+/// The library's own messages.
+pub const LIBRARY_TAG: u32 = 1 << 31;
+
+/// A message that is not formatted yet.
+pub trait Message {
+    /// Formats it, into at most `size` bytes with its NUL. Called at most once.
+    fn text(&mut self, size: usize) -> &mut [u8];
+    /// Serializes it, into fewer than `size` bytes; more than 512 bytes mean that it did not fit. Called at most once.
+    fn serial(&mut self, size: usize) -> &[u8];
+}
+
+/// True if [`log`] would do anything for a message from here.
+#[inline]
+#[must_use]
+pub fn is_wanted(head: &SiteHead) -> bool {
+    head.targets() & MASK.load(Relaxed) != 0 || (head.tags() & LIBRARY_TAG != 0 && logger::legacy().is_some())
+}
+
+/// Delivers a message to the targets that want it. A message that is logged meanwhile by this thread, that is by the function of
+/// a target, is dropped.
+pub fn log<M: Message>(site: &SiteRef<'static>, message: &mut M) {
+    let _ = EMITTING.try_with(|emitting| {
+        if !emitting.replace(true) {
+            log_once(site, message);
+            emitting.set(false);
+        }
+    });
+}
+
+fn log_once<M: Message>(site: &SiteRef<'static>, message: &mut M) {
+    let wanted = site.head.targets() & MASK.load(Relaxed);
+    let hook = if site.head.tags() & LIBRARY_TAG != 0 { logger::legacy() } else { None };
+    live::with(|live| {
+        let (mut size, mut store) = (0, None);
+        each(live, wanted, |_, slot| match &slot.dest {
+            Dest::Sink(_) => size = size.max(slot.max_line),
+            Dest::Blackbox(b) => store = Some((b, slot.max_line.min(super::blackbox::MAX_MESSAGE))),
+        });
+        let time = calendar::coarse_now();
+        if let Some((store, size)) = store {
+            let serial = message.serial(size);
+            let _ = store.append(site, time, serial);
+        }
+        if size > 0 || hook.is_some() {
+            let text = message.text(if size == 0 { 512 } else { size });
+            if let Some(hook) = hook {
+                as_shown(text, true, |text| hook(site, text));
+            }
+            to_sinks(live, wanted, site, time, text);
+        }
+    });
+}
+
+fn to_sinks(live: &Live, wanted: u32, site: &SiteRef<'static>, time: Stamp, text: &mut [u8]) {
+    let _inside = gate::enter();
+    // Whoever disabled a target before it could close the gate must find nobody inside.
+    let wanted = wanted & MASK.load(Relaxed);
+    let mut post = false;
+    each(live, wanted, |n, slot| match &slot.dest {
+        Dest::Blackbox(_) => (),
+        Dest::Sink(_) if slot.threaded && worker::takes() => post = true,
+        Dest::Sink(_) => deliver(n, slot, site, time, text),
+    });
+    if post {
+        worker::post(*site, time, text);
+    }
+}
+
+fn each<'a>(live: &'a Live, mut wanted: u32, mut visit: impl FnMut(usize, &'a LiveSlot)) {
+    while wanted != 0 {
+        let n = wanted.trailing_zeros() as usize;
+        wanted &= wanted - 1;
+        if let Some(Some(slot)) = live.slots.get(n) {
+            visit(n, slot);
+        }
+    }
+}
+
+/// One plain message to one target's sink.
+fn deliver(n: usize, slot: &LiveSlot, site: &SiteRef<'_>, time: Stamp, text: &mut [u8]) {
+    let Dest::Sink(sink) = &slot.dest else { return };
+    if !sink.accepts(site.head.priority(), &slot.options) {
+        return;
+    }
+    as_shown(text, slot.extended, |text| {
+        let delivery = Delivery { slot: n, site, time, text, options: &slot.options };
+        if !sink.takes_lines() {
+            return sink.log(&delivery);
+        }
+        live::with_line(|line| {
+            let message = &text[..text.len() - 1];
+            let parts = Line { site, time, message, stringify: logger::stringify() };
+            slot.format.expand(&parts, slot.max_line - 1, slot.ellipsis, line);
+            line.push(sink.ending());
+            sink.log(&Delivery { text: line, ..delivery });
+        });
+    });
+}
+
+/// Calls `f` with the text as the marker rule shows it (NUL at the end), and restores it afterwards.
+fn as_shown(text: &mut [u8], extended: bool, f: impl FnOnce(&[u8])) {
+    let Some((_, content)) = text.split_last() else { return };
+    let Some((len, mark)) = format::extended_part(content, extended) else { return };
+    let cut = text[len];
+    text[len] = 0;
+    if let Some(at) = mark {
+        text[at] = b'|';
+    }
+    f(&text[..=len]);
+    if let Some(at) = mark {
+        text[at] = format::MARK;
+    }
+    text[len] = cut;
+}
+
+/// Delivers a queued message to the threaded targets that want it now. Called by the worker, and by whoever empties its queue.
+pub(super) fn deliver_queued(site: &SiteRef<'static>, time: Stamp, text: &mut [u8]) {
+    let Some(_flag) = Flag::raise(&EMITTING) else { return };
+    let _inside = gate::enter();
+    live::with(|live| {
+        each(live, site.head.targets(), |n, slot| {
+            if slot.threaded {
+                deliver(n, slot, site, time, text);
+            }
+        });
+    });
+}
+
+/// Waits until no other thread is inside a target's function, at most about a second. At once when called from such a function.
+pub(super) fn settle() {
+    if EMITTING.get() {
+        return;
+    }
+    drop(gate::close(1000));
+}
+
+/// All locks of this room, for `fork()`.
+pub(super) struct Quiet {
+    pub queue: MutexGuard<'static, Queue>,
+    _live: live::Frozen,
+    _config: MutexGuard<'static, Config>,
+    _gate: Option<gate::Closed>,
+}
+
+pub(super) fn quiet() -> Quiet {
+    let gate = gate::close(250);
+    let config = super::config::lock_bare();
+    let live = live::freeze();
+    Quiet { queue: worker::queue(), _live: live, _config: config, _gate: gate }
+}
+
+/// The blackbox that dumps come from.
+pub(super) fn set_blackbox(store: Option<Arc<Store>>) {
+    let old = {
+        let mut place = BLACKBOX.write().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *place, store)
+    };
+    if let Some(old) = old {
+        old.close();
+    }
+}
+
+/// Runs `f` on the open blackbox; [`Error::NotFound`] if there is none. For signal handlers: no allocation, and no waiting for a lock.
+fn with_blackbox<R>(f: impl FnOnce(&Store) -> Result<R>) -> Result<R> {
+    for _ in 0..1000 {
+        match BLACKBOX.try_read() {
+            Ok(place) => return place.as_deref().ok_or(Error::NotFound).and_then(f),
+            Err(TryLockError::Poisoned(place)) => {
+                return place.into_inner().as_deref().ok_or(Error::NotFound).and_then(f);
+            }
+            Err(TryLockError::WouldBlock) => std::thread::yield_now(),
+        }
+    }
+    Err(Error::Busy)
+}
+
+/// True if there is a blackbox to dump.
+#[must_use]
+pub fn has_blackbox() -> bool {
+    with_blackbox(|_| Ok(())).is_ok()
+}
+
+/// In a forked child: nobody is writing to the blackbox.
+pub(super) fn blackbox_forked() {
+    let _ = with_blackbox(|store| {
+        store.forked();
+        Ok(())
+    });
+}
+
+/// Writes the blackbox to a file that is open for writing; returns the bytes written. May be called from a handler of a fatal
+/// signal, whatever the signal interrupted.
+pub fn dump_blackbox(out: &File) -> Result<usize> {
+    with_blackbox(|store| store.dump(out))
+}
+
+/// A message of the library itself.
+pub(super) fn library(file: &str, line: u32, level: Level, args: fmt::Arguments<'_>) {
+    if !logger::is_running() || EMITTING.get() || LOCKED.get() {
+        return;
+    }
+    let mut name = [0u8; 64];
+    let len = file.len().min(name.len() - 1);
+    name[..len].copy_from_slice(&file.as_bytes()[..len]);
+    let Ok(filename) = CStr::from_bytes_until_nul(&name) else { return };
+    let key = Key { function: c"", filename, format: c"%s", message_id: None, priority: level as u8, line };
+    let Some(site) = logger::site(&key, LIBRARY_TAG) else { return };
+    if is_wanted(site.head()) {
+        let mut text = args.to_string().into_bytes();
+        text.retain(|b| *b != 0);
+        if text.last() == Some(&b'\n') {
+            text.pop();
+        }
+        log(&site.view(), &mut Ready { text, packed: Vec::new() });
+    }
+}
+
+/// A text that needs no format.
+struct Ready {
+    text: Vec<u8>,
+    packed: Vec<u8>,
+}
+
+impl Message for Ready {
+    fn text(&mut self, size: usize) -> &mut [u8] {
+        self.text.truncate(size.max(1) - 1);
+        self.text.push(0);
+        &mut self.text
+    }
+    fn serial(&mut self, size: usize) -> &[u8] {
+        let len = self.text.len().min(size.saturating_sub(5));
+        self.packed = [b"%s\0", &self.text[..len], b"\0"].concat();
+        &self.packed
+    }
+}
+
+/// Formats a message for a target, as [`super::Sink`]s that take lines get it; for the program's own loggers. `out` gets at most the
+/// target's line length, without a NUL.
+pub fn format_for(
+    slot: i32,
+    site: &SiteRef<'_>,
+    time: Stamp,
+    message: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<()> {
+    let n = usize::try_from(slot).ok().filter(|n| *n < SLOTS).ok_or(Error::Os(libc::EBADF))?;
+    let parts = Line { site, time, message, stringify: logger::stringify() };
+    let done = live::with(|live| {
+        live.slots[n].as_ref().map(|s| s.format.expand(&parts, s.max_line - 1, s.ellipsis, out)).is_some()
+    });
+    if done == Some(true) {
+        return Ok(());
+    }
+    // Not enabled: the settings are in the configuration only.
+    let (format, max, ellipsis) = {
+        let config = super::config::lock()?;
+        let s = &config.slots[n];
+        (Arc::clone(&s.format), s.max_line() - 1, s.ellipsis)
+    };
+    format.expand(&parts, max, ellipsis, out);
+    Ok(())
+}

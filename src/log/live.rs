@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//! What a log call needs of the configuration: an immutable snapshot that each thread keeps, renewed when its number is old.
+//!
+//! Also the per-thread flags: `EMITTING` (this thread is inside a log call, so a message logged by a target's function is
+//! dropped) and `LOCKED` (this thread holds one of the locks of this room, so a signal handler on it must not wait for one).
+
+use super::blackbox::Store;
+use super::format::Format;
+use super::site::SiteRef;
+use crate::sys::calendar::Stamp;
+use std::cell::Cell;
+use std::ffi::CStr;
+use std::rc::Rc;
+use std::sync::atomic::{
+    AtomicU32, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
+use std::sync::{Arc, RwLock, RwLockWriteGuard};
+
+/// How many targets there can be.
+pub const SLOTS: usize = 32;
+
+/// Settings that a sink may want.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Who the program says it is.
+    pub name: Arc<CStr>,
+    /// Syslog facility, unchecked.
+    pub facility: i32,
+    /// Write through to the device after each line.
+    pub sync: bool,
+    /// Added to priorities below info.
+    pub bump: i32,
+    /// Speak to the journal instead of syslog.
+    pub journal: bool,
+}
+
+/// One message for one target.
+#[derive(Clone, Copy, Debug)]
+pub struct Delivery<'a> {
+    /// The target's number.
+    pub slot: usize,
+    /// Where it comes from.
+    pub site: &'a SiteRef<'a>,
+    /// When.
+    pub time: Stamp,
+    /// The text with a NUL at its end or, for sinks that take lines, the formatted line with [`Sink::ending`] at its end.
+    pub text: &'a [u8],
+    /// The target's settings.
+    pub options: &'a Options,
+}
+
+/// Where messages of a target go. Called by any thread, also by several at once.
+pub trait Sink: Send + Sync {
+    /// True: gets lines in the target's format. False: gets the plain message.
+    fn takes_lines(&self) -> bool {
+        true
+    }
+    /// What a line ends with.
+    fn ending(&self) -> u8 {
+        b'\n'
+    }
+    /// False: a message of this priority is dropped, before it is formatted.
+    fn accepts(&self, _priority: u8, _options: &Options) -> bool {
+        true
+    }
+    /// Delivers one message.
+    fn log(&self, delivery: &Delivery<'_>);
+    /// The target is enabled.
+    fn open(&self, _slot: usize, _options: &Options) -> crate::Result<()> {
+        Ok(())
+    }
+    /// The target is disabled or closed.
+    fn close(&self, slot: usize);
+    /// Facility, identity or the way to the journal changed.
+    fn reload(&self, _slot: usize, _options: &Options) {}
+    /// The logger starts anew without having been finished: let go of descriptors, call nobody.
+    fn abandon(&self) {}
+}
+
+/// The kinds of targets, as far as a log call cares.
+#[derive(Clone)]
+pub(super) enum Dest {
+    Sink(Arc<dyn Sink>),
+    Blackbox(Arc<Store>),
+}
+
+/// An enabled target.
+#[derive(Clone)]
+pub(super) struct LiveSlot {
+    pub dest: Dest,
+    pub threaded: bool,
+    pub extended: bool,
+    pub ellipsis: bool,
+    /// With the NUL; 1 to 4096.
+    pub max_line: usize,
+    pub format: Arc<Format>,
+    pub options: Options,
+}
+
+/// All enabled targets.
+#[derive(Default)]
+pub(super) struct Live {
+    pub slots: [Option<LiveSlot>; SLOTS],
+}
+
+static LIVE: RwLock<Option<Arc<Live>>> = RwLock::new(None);
+/// Number of the current snapshot.
+static NUMBER: AtomicU64 = AtomicU64::new(0);
+/// Bit n: target n is enabled.
+pub(super) static MASK: AtomicU32 = AtomicU32::new(0);
+
+/// A snapshot with its number.
+type Numbered = (u64, Arc<Live>);
+
+thread_local! {
+    pub(super) static EMITTING: Cell<bool> = const { Cell::new(false) };
+    pub(super) static LOCKED: Cell<bool> = const { Cell::new(false) };
+    static KEPT: Cell<Option<Rc<Numbered>>> = const { Cell::new(None) };
+}
+
+/// Sets a thread's flag for as long as it lives.
+pub(super) struct Flag(&'static std::thread::LocalKey<Cell<bool>>);
+
+impl Flag {
+    /// None if it is set already.
+    #[inline]
+    pub(super) fn raise(key: &'static std::thread::LocalKey<Cell<bool>>) -> Option<Self> {
+        if key.replace(true) { None } else { Some(Self(key)) }
+    }
+}
+
+impl Drop for Flag {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.set(false);
+    }
+}
+
+/// Makes a new snapshot the current one. The caller holds the configuration's lock.
+pub(super) fn publish(live: Live) {
+    let mask = (0..SLOTS).filter(|n| live.slots[*n].is_some()).fold(0, |mask, n| mask | 1 << n);
+    let mut current = LIVE.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+    *current = Some(Arc::new(live));
+    // ORDER(live-number): pairs with `with`. Whoever observes the number finds this snapshot, or a later one, under the lock.
+    NUMBER.fetch_add(1, Release);
+    MASK.store(mask, Relaxed);
+}
+
+/// Keeps threads from renewing and everybody from publishing, for `fork()`.
+pub(super) struct Frozen(
+    #[allow(dead_code, reason = "held, not read")] RwLockWriteGuard<'static, Option<Arc<Live>>>,
+);
+
+pub(super) fn freeze() -> Frozen {
+    Frozen(LIVE.write().unwrap_or_else(std::sync::PoisonError::into_inner))
+}
+
+/// Runs `f` on the current snapshot; None if there is none, or if this thread was interrupted while it held a lock.
+#[inline]
+pub(super) fn with<R>(f: impl FnOnce(&Live) -> R) -> Option<R> {
+    let kept = KEPT.try_with(|place| {
+        // Put back at once, for the calls that a target's function makes.
+        let number = NUMBER.load(Acquire);
+        let kept = match place.take().filter(|kept| kept.0 == number) {
+            Some(kept) => kept,
+            None => Rc::new(renew()?),
+        };
+        place.set(Some(Rc::clone(&kept)));
+        Some(kept)
+    });
+    match kept {
+        Ok(kept) => kept.map(|kept| f(&kept.1)),
+        // The thread is about to end and has nothing of its own any more.
+        Err(_) => renew().map(|(_, live)| f(&live)),
+    }
+}
+
+#[cold]
+fn renew() -> Option<Numbered> {
+    let _flag = Flag::raise(&LOCKED)?;
+    let current = LIVE.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+    // The number cannot change while the lock is held.
+    let number = NUMBER.load(Acquire);
+    current.as_ref().map(|live| (number, Arc::clone(live)))
+}
+
+/// Room for one line or record, kept by the thread.
+#[inline]
+pub(super) fn with_line(f: impl FnOnce(&mut Vec<u8>)) {
+    thread_local! {
+        static LINE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    }
+    let mut f = Some(f);
+    let _ = LINE.try_with(|place| {
+        let mut line = place.take();
+        if let Some(f) = f.take() {
+            f(&mut line);
+        }
+        place.set(line);
+    });
+    if let Some(f) = f {
+        f(&mut Vec::new()); // the thread is about to end and has nothing of its own any more
+    }
+}
