@@ -3,7 +3,7 @@
 # compiled and linked with libqb-dev and run with our library.
 
 # Headers whose functions must all be there; final state: all of the reference's.
-ABI_REQUIRED ?= qbarray.h qbatomic.h qbconfig.h qbdefs.h qbhdb.h qbipc_common.h qbipcc.h qbipcs.h qblist.h qbloop.h qbmap.h qbrb.h qbutil.h
+ABI_REQUIRED ?= qbarray.h qbatomic.h qbconfig.h qbdefs.h qbhdb.h qbipc_common.h qbipcc.h qbipcs.h qblist.h qblog.h qbloop.h qbmap.h qbrb.h qbutil.h
 
 CHECKS += abi check-debian-build
 .PHONY: abi check-debian-build
