@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //! `qb/qblog.h`: logging. The variadic functions are in `capi/shim/log.c`.
 
+mod compact;
 pub mod glue;
 mod journal;
 mod print;
-mod private;
 mod sinks;
 
 use crate::handle::{count, cstr, set_errno, status};
