@@ -154,6 +154,29 @@ static void a_stopped_server_holds_nobody_up(void)
 	kit_end(k);
 }
 
+/* The server is not reaped before the client leaves: it looks alive to a mere signal. */
+static void a_client_removes_what_a_killed_server_left(void)
+{
+	for (int reaped = 0; reaped < 2; reaped++) {
+		struct kit *k = begin();
+		qb_ipcc_connection_t *c = kit_connect(k, 8192);
+
+		CHECK_EQ(kit_echo(c, 64), 0);
+		CHECK_EQ(kit_shm_entries(k->server, 0), 1);
+		CHECK_EQ(kill(k->server, SIGKILL), 0);
+		if (reaped) {
+			kit_wait_server(k);
+		}
+		KIT_WAIT(!qb_ipcc_is_connected(c));
+		qb_ipcc_disconnect(c);
+		CHECK_EQ_COMPAT(kit_shm_entries(k->server, 0), T == QB_IPC_SHM, !reaped, "ipc-killed-server");
+		if (!reaped) {
+			kit_wait_server(k);
+		}
+		kit_end(k);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	kit_main(argc, argv);
@@ -165,6 +188,7 @@ int main(int argc, char **argv)
 			printf("not root: the_directory_stays_the_servers needs it\n");
 		}
 		RUN_OURS(an_absurd_size_is_refused, "ipc-largest-message");
+		RUN_T(a_client_removes_what_a_killed_server_left);
 		RUN_T(a_positive_refusal_is_the_clients_errno);
 		RUN_OURS(requests_wait_quietly_while_the_rate_is_off, "ipc-rate-off");
 		RUN_OURS(a_stopped_server_holds_nobody_up, "ipc-stopped-server");

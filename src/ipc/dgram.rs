@@ -18,7 +18,7 @@ use super::shm::{ConnectionDir, open_directory, owners, tolerate_eperm};
 use crate::limits;
 use crate::shm::Mapping;
 use crate::sync::{AtomicBool, Ordering::Relaxed};
-use crate::sys::dir::{self, FileId};
+use crate::sys::dir::{self, Dir, FileId};
 use crate::sys::socket::{self, Address, Credentials};
 use crate::{Error, Result};
 use std::collections::VecDeque;
@@ -69,7 +69,7 @@ impl Control {
     }
 
     /// Opens the file that the server named, if it is one that a server makes for us.
-    fn open(path: &[u8], server: &Credentials) -> Result<Self> {
+    fn open(path: &[u8], server: &Credentials) -> Result<(Self, Dir)> {
         let (dir, name) = open_directory(path, server)?;
         let fd = dir.open_file(name)?;
         let stat = dir::fstat(fd.as_fd())?;
@@ -80,7 +80,9 @@ impl Control {
         {
             return Err(Error::Corrupt);
         }
-        Ok(Self { pages: Mapping::map(fd.as_fd(), CONTROL_LEN)?, name: name.to_owned(), id: stat.id })
+        let control =
+            Self { pages: Mapping::map(fd.as_fd(), CONTROL_LEN)?, name: name.to_owned(), id: stat.id };
+        Ok((control, dir))
     }
 
     /// Datagrams in flight, as the two sides say; never negative.
@@ -336,6 +338,19 @@ pub(super) struct ClientSockets {
     pub requests: Channel,
     /// Events in.
     pub events: Channel,
+    /// Where the control file is.
+    pub dir: Dir,
+}
+
+/// Whether the server's control file is still where the server put it.
+pub(super) fn control_file_is_there(channel: &Channel, dir: &Dir) -> bool {
+    dir.stat(&channel.control.name).is_ok_and(|stat| stat.id == channel.control.id)
+}
+
+/// Removes what the server left behind when it died: the file that was verified when it was opened.
+pub(super) fn remove_leftovers(channel: &Channel, dir: &Dir) {
+    let _ = dir.unlink_same(&channel.control.name, &channel.control.id);
+    let _ = dir.remove_self();
 }
 
 impl ClientSockets {
@@ -347,7 +362,8 @@ impl ClientSockets {
         if directory(&answer.request) != directory(&answer.response) {
             return Err(Error::Corrupt);
         }
-        let control = Arc::new(Control::open(&answer.request, server)?);
+        let (control, dir) = Control::open(&answer.request, server)?;
+        let control = Arc::new(control);
         let size = answer.max_msg_size as usize;
         let connected = |own: &str, peer: &str| -> Result<Arc<OwnedFd>> {
             let address = |end: &str| {
@@ -365,6 +381,7 @@ impl ClientSockets {
         Ok(Self {
             requests: Channel::new(&requests, &control, Record::Request, Record::Response),
             events: Channel::new(&events, &control, Record::Event, Record::Event),
+            dir,
         })
     }
 }
