@@ -48,7 +48,7 @@ soak-connect: $(B)/c-tests/leaks
 	$(ON_OURS) $< $(SOAK_CYCLES) $(SOAK_KILLS)
 
 # Memory errors and definite leaks in client and server alike; slow, so not part of `make check`.
-VALGRIND := valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite --trace-children=no
+VALGRIND := valgrind -q --num-callers=40 --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite --suppressions=c-tests/valgrind.supp
 valgrind-c: all $(C_TESTS:%=$(B)/c-tests/%)
 	@command -v valgrind > /dev/null || { apt-get update -qq && apt-get install -y -qq valgrind; } || \
 	    { echo "valgrind-c needs valgrind: apt-get install valgrind" >&2; exit 1; }
