@@ -8,6 +8,8 @@ use crate::{Error, Result};
 
 /// No slot.
 pub(super) const NONE: u32 = u32::MAX;
+/// The bucket of an entry that is not in the order yet.
+pub(super) const UNSORTED: u32 = u32::MAX;
 /// Entries per piece of memory: 12 KiB when keys and values are pointers.
 const PIECE: usize = 256;
 /// A length that says: the text is elsewhere.
@@ -29,9 +31,10 @@ pub(super) struct Entry<K, V> {
     pair: Option<(K, V)>,
     /// The text of a key of at most 16 bytes, zero-padded.
     raw: [u8; SHORT],
-    /// Neighbours in the bucket; `next` also chains free slots.
+    /// Neighbours in the bucket or among the pending entries; `next` also chains free slots.
     pub prev: u32,
     pub next: u32,
+    /// Number of the bucket, or [`UNSORTED`]. Any other number in maps without buckets.
     pub bucket: u32,
     len: u8,
     pub state: State,

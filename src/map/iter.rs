@@ -10,7 +10,8 @@ use super::key::Key;
 use super::notify::Notifier;
 use super::run::Texts;
 use super::tree::Place;
-use super::{Inner, Kind, Order, tell};
+use super::Kind;
+use super::inner::{Inner, Order, tell};
 use std::cell::{Cell, RefCell};
 use std::num::NonZeroU32;
 use std::rc::Rc;
@@ -116,6 +117,7 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iter<K, V, N> {
         for unread in self.ahead.get(self.at.get()..self.wanted.get()).unwrap_or(&[]) {
             drop(unread.take());
         }
+        self.inner.borrow_mut().settle();
         let map = self.inner.borrow();
         let current = self.position.get();
         let fresh = self.stage.get() == Stage::Fresh;

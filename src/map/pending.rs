@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//! Entries that are in the map but not yet in its order: a list in order of insertion, chained through the entries.
+
+use super::entries::{Entries, NONE, UNSORTED};
+use super::key::Key;
+
+pub(super) struct Pending {
+    first: u32,
+    last: u32,
+    len: usize,
+}
+
+impl Pending {
+    pub const fn new() -> Self {
+        Pending { first: NONE, last: NONE, len: 0 }
+    }
+
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Appends an entry, and marks it as one of these.
+    #[inline]
+    pub fn push<K: Key, V: Clone>(&mut self, slot: u32, entries: &mut Entries<K, V>) {
+        let before = std::mem::replace(&mut self.last, slot);
+        match entries.get_mut(before) {
+            Some(entry) => entry.next = slot,
+            None => self.first = slot,
+        }
+        if let Some(entry) = entries.get_mut(slot) {
+            (entry.bucket, entry.prev, entry.next) = (UNSORTED, before, NONE);
+        }
+        self.len += 1;
+    }
+
+    /// Takes out one of these.
+    pub fn remove<K: Key, V: Clone>(&mut self, slot: u32, entries: &mut Entries<K, V>) {
+        let Some(entry) = entries.get(slot) else { return };
+        let (prev, next) = (entry.prev, entry.next);
+        match entries.get_mut(prev) {
+            Some(before) => before.next = next,
+            None => self.first = next,
+        }
+        match entries.get_mut(next) {
+            Some(after) => after.prev = prev,
+            None => self.last = prev,
+        }
+        self.len -= 1;
+    }
+
+    /// Forgets all of these and returns the first; the others follow through `next`.
+    pub fn take(&mut self) -> u32 {
+        std::mem::replace(self, Self::new()).first
+    }
+}
