@@ -45,23 +45,23 @@ impl Buckets {
         if *first == 0 {
             *first = slot + 1;
         }
-        if let Some(before) = entries.get_mut(prev) {
+        if let Some(before) = entries.link_mut(prev) {
             before.next = slot;
         }
-        if let Some(entry) = entries.get_mut(slot) {
-            (entry.bucket, entry.prev, entry.next) = (bucket, prev, NONE);
+        if let Some(link) = entries.link_mut(slot) {
+            (link.bucket, link.prev, link.next) = (bucket, prev, NONE);
         }
     }
 
     pub fn remove<K: Key, V: Clone>(&mut self, slot: u32, entries: &mut Entries<K, V>) {
-        let Some(entry) = entries.get(slot) else { return };
-        let (bucket, prev, next) = (entry.bucket, entry.prev, entry.next);
+        let Some(link) = entries.link(slot) else { return };
+        let (bucket, prev, next) = (link.bucket, link.prev, link.next);
         let Some((first, last)) = self.table.get_mut(bucket as usize) else { return };
-        match entries.get_mut(prev) {
+        match entries.link_mut(prev) {
             Some(before) => before.next = next,
             None => *first = next.wrapping_add(1),
         }
-        match entries.get_mut(next) {
+        match entries.link_mut(next) {
             Some(after) => after.prev = prev,
             None => *last = prev.wrapping_add(1),
         }
@@ -72,11 +72,11 @@ impl Buckets {
     pub fn next<K: Key, V: Clone>(&self, place: (u32, u32), entries: &Entries<K, V>) -> (u32, (u32, u32)) {
         let (mut bucket, mut next) = place;
         loop {
-            while let Some(entry) = entries.get(next) {
-                if entry.state == State::Live {
-                    return (next, (bucket, entry.next));
+            while let Some(link) = entries.link(next) {
+                if link.state == State::Live {
+                    return (next, (bucket, link.next));
                 }
-                next = entry.next;
+                next = link.next;
             }
             loop {
                 let Some((first, _)) = self.table.get(bucket as usize) else { return (NONE, (bucket, NONE)) };
@@ -89,8 +89,8 @@ impl Buckets {
         }
     }
 
-    /// The place behind an entry.
+    /// The place behind an link.
     pub fn behind<K: Key, V: Clone>(&self, slot: u32, entries: &Entries<K, V>) -> (u32, u32) {
-        entries.get(slot).map_or((0, NONE), |e| (e.bucket + 1, e.next))
+        entries.link(slot).map_or((0, NONE), |e| (e.bucket + 1, e.next))
     }
 }

@@ -60,7 +60,7 @@ pub(super) fn tell<H, V, N: Notifier<H, V>>(announcement: Option<Announcement<H,
 impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Inner<K, V, N> {
     #[inline]
     pub fn find(&self, query: &Query<'_>) -> Option<u32> {
-        self.index.find(query.hash, |slot| self.entries.is(slot, query))
+        self.probe(query).0
     }
 
     /// Invalidates what iterators have read ahead.
@@ -77,27 +77,43 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Inner<K, V, N> {
         }
     }
 
-    /// The entry with this key, in whatever state, and the key's digest.
+    /// The entry with this key, in whatever state, and its place in the index, or the place for it.
     #[inline]
-    pub fn look(&self, key: &K) -> (Option<u32>, Digest) {
-        let query = self.seeds.query(key.bytes());
-        (self.find(&query), Digest { hash: query.hash, len: query.bytes.len(), raw: query.raw })
+    pub fn probe(&self, query: &Query<'_>) -> (Option<u32>, usize) {
+        self.index.probe(query.hash, |slot| self.entries.is(slot, query))
     }
 
-    /// Adds an entry whose key is not in the map, or only as `stale`, one that is going.
-    pub fn insert(&mut self, key: K, value: V, digest: Digest, stale: Option<u32>) -> Result<u32> {
-        self.entries.reserve(digest.len)?;
+    /// As [`Inner::probe`], for a key that is to be put; there is room for it in the index.
+    #[inline]
+    pub fn look(&mut self, key: &K) -> Result<(Option<u32>, usize, Digest)> {
         self.index.reserve()?;
+        let query = self.seeds.query(key.bytes());
+        let (found, place) = self.probe(&query);
+        Ok((found, place, Digest { hash: query.hash, len: query.bytes.len(), raw: query.raw }))
+    }
+
+    /// Adds an entry whose key is not in the map, or only as `stale`, one that is going. [`Inner::look`] came
+    /// before, and said `place`.
+    #[inline]
+    pub fn insert(
+        &mut self,
+        key: K,
+        value: V,
+        digest: Digest,
+        stale: Option<u32>,
+        mut place: usize,
+    ) -> Result<u32> {
+        self.entries.reserve(digest.len)?;
         if let Order::Tree(tree, _) = &mut self.order {
             tree.reserve(self.pending.len() + 1)?;
         }
         let copy = self.entries.copy_of(&key, digest.len)?;
         if let Some(old) = stale {
             self.index.remove(digest.hash, old);
+            place = self.index.probe(digest.hash, |_| false).1;
         }
-        let hash = digest.hash;
         let slot = self.entries.add(key, value, &digest, copy);
-        self.index.insert(hash, slot);
+        self.index.insert_at(place, digest.hash, slot);
         self.pending.push(slot, &mut self.entries);
         self.count += 1;
         self.changed();
@@ -118,7 +134,7 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Inner<K, V, N> {
         let mut slot = self.pending.take();
         match &mut self.order {
             Order::Buckets(buckets) => {
-                while let Some(entry) = self.entries.get(slot) {
+                while let Some(entry) = self.entries.link(slot) {
                     let next = entry.next;
                     buckets.insert(slot, &mut self.entries);
                     slot = next;
@@ -126,7 +142,7 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Inner<K, V, N> {
             }
             Order::Tree(tree, collation) => {
                 let first = slot;
-                while let Some(entry) = self.entries.get_mut(slot) {
+                while let Some(entry) = self.entries.link_mut(slot) {
                     entry.bucket = 0;
                     slot = entry.next;
                 }
@@ -134,6 +150,16 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Inner<K, V, N> {
                 tree.insert_all(first, many, &texts);
             }
         }
+    }
+
+    /// A removal that nobody watches.
+    #[inline]
+    pub fn take(&mut self, slot: u32, place: usize) -> Option<(K, V)> {
+        self.unlink(slot);
+        self.changed();
+        self.count -= 1;
+        self.index.remove_at(place);
+        self.entries.release(slot)
     }
 
     /// The first half of a removal. True: iterators stand on the entry, and it stays for them.
@@ -158,7 +184,7 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Inner<K, V, N> {
             self.index.remove(query.hash, slot);
         }
         self.changed();
-        if let Some(entry) = self.entries.get_mut(slot) {
+        if let Some(entry) = self.entries.link_mut(slot) {
             entry.state = if held { State::Held } else { State::Leaving };
         }
         if held {
@@ -170,7 +196,7 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Inner<K, V, N> {
 
     /// Takes an entry out of the order.
     pub fn unlink(&mut self, slot: u32) {
-        if self.entries.get(slot).is_some_and(|e| e.bucket == UNSORTED) {
+        if self.entries.link(slot).is_some_and(|l| l.bucket == UNSORTED) {
             self.pending.remove(slot, &mut self.entries);
             return;
         }
@@ -192,7 +218,7 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Inner<K, V, N> {
 
     /// Marks an entry as leaving, and says who is to be told; None if nobody.
     pub fn announce(&mut self, slot: u32) -> Option<Announcement<K::Handle, V, N>> {
-        let entry = self.entries.get_mut(slot)?;
+        let entry = self.entries.link_mut(slot)?;
         entry.state = State::Leaving;
         if self.notifiers.is_empty() {
             return None;

@@ -46,7 +46,7 @@ use std::rc::Rc;
 use tree::Tree;
 
 /// A hashed map starts with an index for at most so many entries.
-const ROOM_AT_ONCE: usize = 10_000;
+const ROOM_AT_ONCE: usize = 1 << 20;
 
 /// What kind of map: see the table of this module.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -141,14 +141,14 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Map<K, V, N> {
     /// [`Error::NoMemory`]; the map is unchanged.
     pub fn put(&self, key: K, value: V) -> Result<()> {
         let mut inner = self.inner.borrow_mut();
-        let (found, digest) = inner.look(&key);
+        let (found, place, digest) = inner.look(&key)?;
         if let Some(slot) = found
             && inner.entries.state(slot) == State::Live
         {
             return self.replace(inner, slot, key, value);
         }
         if inner.notifiers.is_empty() {
-            return inner.insert(key, value, digest, found).map(|_| ());
+            return inner.insert(key, value, digest, found, place).map(|_| ());
         }
         let (kind, handle) = (inner.kind, key.handle());
         if kind == Kind::Sorted {
@@ -157,12 +157,12 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Map<K, V, N> {
             deliver(&notices, kind, Event::Inserted, &handle, None, Some(&value));
             let mut inner = self.inner.borrow_mut();
             // The callback may have put the same key.
-            return match inner.look(&key).0 {
-                Some(slot) => self.replace(inner, slot, key, value),
-                None => inner.insert(key, value, digest, None).map(|_| ()),
+            return match inner.look(&key)? {
+                (Some(slot), ..) => self.replace(inner, slot, key, value),
+                (None, place, digest) => inner.insert(key, value, digest, None, place).map(|_| ()),
             };
         }
-        let slot = inner.insert(key, value.clone(), digest, found)?;
+        let slot = inner.insert(key, value.clone(), digest, found, place)?;
         let notices = inner.notifiers.interested(kind, Some(slot), inner.entries.text(slot), Event::Inserted);
         drop(inner);
         deliver(&notices, kind, Event::Inserted, &handle, None, Some(&value));
@@ -199,9 +199,15 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Map<K, V, N> {
     pub fn remove(&self, key: &[u8]) -> bool {
         let mut inner = self.inner.borrow_mut();
         let query = inner.seeds.query(key);
-        let Some(slot) = inner.find(&query) else { return false };
+        let (Some(slot), place) = inner.probe(&query) else { return false };
         if inner.entries.state(slot) != State::Live {
             return false;
+        }
+        if inner.positions.is_empty() && inner.notifiers.is_empty() {
+            let gone = inner.take(slot, place);
+            drop(inner);
+            drop(gone);
+            return true;
         }
         if inner.hold_or_unlink(slot, &query) {
             return true;

@@ -20,29 +20,29 @@ impl Pending {
         self.len
     }
 
-    /// Appends an entry, and marks it as one of these.
+    /// Appends an link, and marks it as one of these.
     #[inline]
     pub fn push<K: Key, V: Clone>(&mut self, slot: u32, entries: &mut Entries<K, V>) {
         let before = std::mem::replace(&mut self.last, slot);
-        match entries.get_mut(before) {
-            Some(entry) => entry.next = slot,
+        match entries.link_mut(before) {
+            Some(link) => link.next = slot,
             None => self.first = slot,
         }
-        if let Some(entry) = entries.get_mut(slot) {
-            (entry.bucket, entry.prev, entry.next) = (UNSORTED, before, NONE);
+        if let Some(link) = entries.link_mut(slot) {
+            (link.bucket, link.prev, link.next) = (UNSORTED, before, NONE);
         }
         self.len += 1;
     }
 
     /// Takes out one of these.
     pub fn remove<K: Key, V: Clone>(&mut self, slot: u32, entries: &mut Entries<K, V>) {
-        let Some(entry) = entries.get(slot) else { return };
-        let (prev, next) = (entry.prev, entry.next);
-        match entries.get_mut(prev) {
+        let Some(link) = entries.link(slot) else { return };
+        let (prev, next) = (link.prev, link.next);
+        match entries.link_mut(prev) {
             Some(before) => before.next = next,
             None => self.first = next,
         }
-        match entries.get_mut(next) {
+        match entries.link_mut(next) {
             Some(after) => after.prev = prev,
             None => self.last = prev,
         }

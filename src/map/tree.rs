@@ -274,9 +274,9 @@ impl Tree {
             return;
         }
         let mut slot = first;
-        while let Some(entry) = texts.entries.get(slot) {
+        while let Some(link) = texts.entries.link(slot) {
             self.insert(texts.of(slot), slot, texts);
-            slot = entry.next;
+            slot = link.next;
         }
     }
 
@@ -290,9 +290,9 @@ impl Tree {
             leaf = l.next;
         }
         let mut slot = first;
-        while let Some(entry) = texts.entries.get(slot) {
+        while let Some(link) = texts.entries.link(slot) {
             all.push((0, slot));
-            slot = entry.next;
+            slot = link.next;
         }
         texts.sort(&mut all);
         self.leaves.clear();
