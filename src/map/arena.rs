@@ -70,6 +70,7 @@ impl<T, const PIECE: usize, const FIRST: usize> Arena<T, PIECE, FIRST> {
     }
 
     /// Adds an item after [`Arena::reserve`]; its number.
+    #[inline]
     pub fn push(&mut self, item: T) -> u32 {
         let at = self.len;
         if let Some(piece) = self.pieces.get_mut(at / PIECE) {

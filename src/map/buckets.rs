@@ -89,7 +89,54 @@ impl Buckets {
         }
     }
 
-    /// The place behind an link.
+    /// Copies the entries from a place on, as many as fit, and moves the place behind them; all are live. How many
+    /// there were. This reads no entry, and no link of one that is alone in its bucket.
+    pub fn read<K: Key, V: Clone>(
+        &self,
+        place: &mut (u32, u32),
+        entries: &Entries<K, V>,
+        out: &mut [u32],
+    ) -> usize {
+        let (mut bucket, next) = *place;
+        let mut n = 0;
+        let chain = |n: &mut usize, out: &mut [u32], mut next: u32, last: u32| {
+            while let Some(free) = out.get_mut(*n) {
+                *free = next;
+                *n += 1;
+                if next == last {
+                    return NONE;
+                }
+                next = entries.link(next).map_or(NONE, |l| l.next);
+            }
+            next
+        };
+        if next != NONE {
+            let last = self.table.get((bucket as usize).wrapping_sub(1)).map_or(NONE, |b| b.1.wrapping_sub(1));
+            place.1 = chain(&mut n, out, next, last);
+            if place.1 != NONE {
+                return n;
+            }
+        }
+        for (first, last) in self.table.get(bucket as usize..).unwrap_or(&[]) {
+            let Some(free) = out.get_mut(n) else { break };
+            bucket += 1;
+            // Without a branch: which buckets are empty cannot be predicted.
+            *free = first.wrapping_sub(1);
+            n += usize::from(*first != 0);
+            if first != last {
+                let next = entries.link(first - 1).map_or(NONE, |l| l.next);
+                let rest = chain(&mut n, out, next, last - 1);
+                if rest != NONE {
+                    *place = (bucket, rest);
+                    return n;
+                }
+            }
+        }
+        *place = (bucket, NONE);
+        n
+    }
+
+    /// The place behind an entry.
     pub fn behind<K: Key, V: Clone>(&self, slot: u32, entries: &Entries<K, V>) -> (u32, u32) {
         entries.link(slot).map_or((0, NONE), |e| (e.bucket + 1, e.next))
     }

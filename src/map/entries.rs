@@ -4,6 +4,7 @@
 
 use super::arena::Arena;
 use super::key::{Digest, Key, LONG, Query, SHORT};
+use super::pending::Pending;
 use crate::{Error, Result};
 
 /// No slot.
@@ -76,11 +77,19 @@ impl<K: Key, V: Clone> Entries<K, V> {
         Ok(())
     }
 
-    /// Stores a pair in the lowest-cost free slot.
+    /// Stores a pair in a free slot, and appends that to the pending ones.
     #[inline]
-    pub fn add(&mut self, key: K, value: V, digest: &Digest, copy: Option<Box<[u8]>>) -> u32 {
+    pub fn add(
+        &mut self,
+        key: K,
+        value: V,
+        digest: &Digest,
+        copy: Option<Box<[u8]>>,
+        pending: &mut Pending,
+    ) -> u32 {
         let entry = Entry { pair: Some((key, value)), raw: digest.raw.to_le_bytes() };
-        let link = Link { prev: NONE, next: NONE, bucket: UNSORTED, state: State::Live };
+        let prev = pending.last();
+        let link = Link { prev, next: NONE, bucket: UNSORTED, state: State::Live };
         let slot = self.free;
         let slot = match (self.all.get_mut(slot), self.links.get_mut(slot)) {
             (Some(old), Some(old_link)) => {
@@ -93,6 +102,7 @@ impl<K: Key, V: Clone> Entries<K, V> {
                 self.all.push(entry)
             }
         };
+        pending.push(slot, self.link_mut(prev));
         if let Some(text) = copy {
             let at = slot as usize;
             if self.copies.len() <= at {
@@ -156,14 +166,19 @@ impl<K: Key, V: Clone> Entries<K, V> {
     }
 
     /// Whether the entry's key is the one asked for.
-    #[inline]
+    #[inline(always)]
     pub fn is(&self, slot: u32, query: &Query<'_>) -> bool {
         match self.get(slot) {
             Some(e) if u128::from_le_bytes(e.raw) == query.raw => {
-                query.bytes.len() <= SHORT || self.text(slot) == query.bytes
+                query.bytes.len() <= SHORT || self.is_text(slot, query.bytes)
             }
             _ => false,
         }
+    }
+
+    #[inline(never)]
+    fn is_text(&self, slot: u32, text: &[u8]) -> bool {
+        self.text(slot) == text
     }
 
     /// The text of an entry's key.

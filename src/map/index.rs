@@ -28,7 +28,7 @@ impl Index {
     }
 
     /// The slot with this hash for which `matches` says yes, and the place of its word; or the place for it.
-    #[inline]
+    #[inline(always)]
     pub fn probe(&self, hash: u32, mut matches: impl FnMut(u32) -> bool) -> (Option<u32>, usize) {
         let words = self.words.as_slice();
         let mask = words.len().wrapping_sub(1);

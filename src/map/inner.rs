@@ -9,6 +9,7 @@ use super::Kind;
 use super::buckets::Buckets;
 use super::entries::{Entries, NONE, State, UNSORTED};
 use super::index::Index;
+use super::iter::Spot;
 use super::key::{Collation, Digest, Key, Query, Seeds};
 use super::notify::{Event, Notice, Notifier, Notifiers, Target, deliver};
 use super::pending::Pending;
@@ -25,7 +26,7 @@ pub(super) enum Order {
 }
 
 /// Everything behind a map and its iterators. Borrowed for short steps only, never while a callback runs.
-pub(super) struct Inner<K, V, N> {
+pub(super) struct Inner<K: Key, V, N> {
     pub kind: Kind,
     pub entries: Entries<K, V>,
     pub index: Index,
@@ -35,8 +36,9 @@ pub(super) struct Inner<K, V, N> {
     pub count: usize,
     /// Grows with every change of the order or of a value.
     pub version: Rc<Cell<u64>>,
-    /// On which entry each iterator stands; NONE for those that stand on none.
-    pub positions: Vec<Rc<Cell<u32>>>,
+    /// On which entry each iterator stands, and one that no iterator uses.
+    pub spots: Vec<Rc<Spot<K::Handle, V>>>,
+    pub spare_spot: Option<Rc<Spot<K::Handle, V>>>,
     /// Sorted maps: each held entry with the one that came before it, where its iterators go on.
     pub anchors: Vec<(u32, u32)>,
     /// Held entries in all.
@@ -58,13 +60,13 @@ pub(super) fn tell<H, V, N: Notifier<H, V>>(announcement: Option<Announcement<H,
 }
 
 impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Inner<K, V, N> {
-    #[inline]
+    #[inline(always)]
     pub fn find(&self, query: &Query<'_>) -> Option<u32> {
         self.probe(query).0
     }
 
     /// Invalidates what iterators have read ahead.
-    #[inline]
+    #[inline(always)]
     pub fn changed(&self) {
         self.version.set(self.version.get() + 1);
     }
@@ -78,13 +80,13 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Inner<K, V, N> {
     }
 
     /// The entry with this key, in whatever state, and its place in the index, or the place for it.
-    #[inline]
+    #[inline(always)]
     pub fn probe(&self, query: &Query<'_>) -> (Option<u32>, usize) {
         self.index.probe(query.hash, |slot| self.entries.is(slot, query))
     }
 
     /// As [`Inner::probe`], for a key that is to be put; there is room for it in the index.
-    #[inline]
+    #[inline(always)]
     pub fn look(&mut self, key: &K) -> Result<(Option<u32>, usize, Digest)> {
         self.index.reserve()?;
         let query = self.seeds.query(key.bytes());
@@ -112,16 +114,15 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Inner<K, V, N> {
             self.index.remove(digest.hash, old);
             place = self.index.probe(digest.hash, |_| false).1;
         }
-        let slot = self.entries.add(key, value, &digest, copy);
+        let slot = self.entries.add(key, value, &digest, copy, &mut self.pending);
         self.index.insert_at(place, digest.hash, slot);
-        self.pending.push(slot, &mut self.entries);
         self.count += 1;
         self.changed();
         Ok(slot)
     }
 
     /// Gives the pending entries their places in the order. Whoever reads the order comes here first.
-    #[inline]
+    #[inline(always)]
     pub fn settle(&mut self) {
         if self.pending.len() > 0 {
             self.settle_pending();
@@ -152,6 +153,12 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Inner<K, V, N> {
         }
     }
 
+    /// Whether an iterator stands on an entry.
+    #[inline]
+    pub fn stands_on(&self, slot: u32) -> bool {
+        self.spots.iter().any(|s| s.position.get() == slot)
+    }
+
     /// A removal that nobody watches.
     #[inline]
     pub fn take(&mut self, slot: u32, place: usize) -> Option<(K, V)> {
@@ -164,7 +171,7 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Inner<K, V, N> {
 
     /// The first half of a removal. True: iterators stand on the entry, and it stays for them.
     pub fn hold_or_unlink(&mut self, slot: u32, query: &Query<'_>) -> bool {
-        let held = self.positions.iter().any(|p| p.get() == slot);
+        let held = self.stands_on(slot);
         if held || !self.anchors.is_empty() {
             self.settle();
         }
@@ -250,7 +257,7 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Inner<K, V, N> {
             return Some(first);
         }
         let held = |p: &u32| self.entries.state(*p) == State::Held;
-        self.positions.iter().map(|p| p.get()).find(held)
+        self.spots.iter().map(|s| s.position.get()).find(held)
     }
 
     /// Ends the special treatment of a held entry.

@@ -79,7 +79,7 @@ impl Seeds {
         Seeds(random.hash_one(1_u8) | 1, random.hash_one(2_u8))
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn query<'a>(&self, bytes: &'a [u8]) -> Query<'a> {
         let len = bytes.len();
         if len <= SHORT {
@@ -90,6 +90,7 @@ impl Seeds {
         self.long_query(bytes)
     }
 
+    #[inline(never)]
     fn long_query<'a>(&self, bytes: &'a [u8]) -> Query<'a> {
         let mut h = self.0 ^ bytes.len() as u64;
         let chunks = bytes.chunks_exact(16);
@@ -134,7 +135,7 @@ fn le4(bytes: &[u8], at: usize) -> u64 {
 }
 
 /// At most 16 bytes as two zero-padded little-endian words, by overlapping loads.
-#[inline]
+#[inline(always)]
 pub(super) fn words(b: &[u8]) -> [u64; 2] {
     let n = b.len();
     match n {

@@ -75,7 +75,8 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Map<K, V, N> {
             seeds: Seeds::new(),
             count: 0,
             version: Rc::default(),
-            positions: Vec::new(),
+            spots: Vec::new(),
+            spare_spot: None,
             anchors: Vec::new(),
             held: 0,
             notifiers: Notifiers::new(),
@@ -203,7 +204,7 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Map<K, V, N> {
         if inner.entries.state(slot) != State::Live {
             return false;
         }
-        if inner.positions.is_empty() && inner.notifiers.is_empty() {
+        if inner.spots.is_empty() && inner.notifiers.is_empty() {
             let gone = inner.take(slot, place);
             drop(inner);
             drop(gone);
@@ -236,13 +237,13 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Map<K, V, N> {
     /// An iterator over all entries. It stands before the first; what is there counts when it moves.
     #[must_use]
     pub fn iter(&self) -> Iter<K, V, N> {
-        Iter::new(Rc::clone(&self.inner), None)
+        Iter::new(&self.inner, None)
     }
 
     /// An iterator over the keys that start with `prefix`. Hashed and sorted maps ignore the prefix.
     #[must_use]
     pub fn iter_prefix(&self, prefix: &[u8]) -> Iter<K, V, N> {
-        Iter::new(Rc::clone(&self.inner), Some(prefix))
+        Iter::new(&self.inner, Some(prefix))
     }
 
     /// An iterator that is at its end.
@@ -301,8 +302,8 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Map<K, V, N> {
                 inner.drop_held(slot);
             }
             inner.changed();
-            for position in inner.positions.iter().filter(|p| p.get() == slot) {
-                position.set(NONE);
+            for spot in inner.spots.iter().filter(|s| s.position.get() == slot) {
+                spot.position.set(NONE);
             }
             let (announcement, kind) = (inner.announce(slot), inner.kind);
             drop(inner);
@@ -324,8 +325,8 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Map<K, V, N> {
         inner.held = 0;
         inner.anchors.clear();
         inner.changed();
-        for position in &inner.positions {
-            position.set(NONE);
+        for spot in &inner.spots {
+            spot.position.set(NONE);
         }
         drop(inner);
         drop(old);

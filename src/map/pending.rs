@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //! Entries that are in the map but not yet in its order: a list in order of insertion, chained through the entries.
 
-use super::entries::{Entries, NONE, UNSORTED};
+use super::entries::{Entries, Link, NONE};
 use super::key::Key;
 
 pub(super) struct Pending {
@@ -20,17 +20,20 @@ impl Pending {
         self.len
     }
 
-    /// Appends an link, and marks it as one of these.
+    /// The last one, or NONE.
     #[inline]
-    pub fn push<K: Key, V: Clone>(&mut self, slot: u32, entries: &mut Entries<K, V>) {
-        let before = std::mem::replace(&mut self.last, slot);
-        match entries.link_mut(before) {
+    pub fn last(&self) -> u32 {
+        self.last
+    }
+
+    /// Appends an entry, whose link says so, behind the last one.
+    #[inline]
+    pub fn push(&mut self, slot: u32, last: Option<&mut Link>) {
+        match last {
             Some(link) => link.next = slot,
             None => self.first = slot,
         }
-        if let Some(link) = entries.link_mut(slot) {
-            (link.bucket, link.prev, link.next) = (UNSORTED, before, NONE);
-        }
+        self.last = slot;
         self.len += 1;
     }
 
