@@ -41,12 +41,12 @@ impl Buckets {
         let bucket = self.bucket_of(entries.text(slot));
         let Some((first, last)) = self.table.get_mut(bucket as usize) else { return };
         let prev = last.wrapping_sub(1);
+        // Without a branch, which nobody could predict: the first entry of a bucket precedes itself for a moment.
+        let before = if *last == 0 { slot } else { prev };
+        *first = if *first == 0 { slot + 1 } else { *first };
         *last = slot + 1;
-        if *first == 0 {
-            *first = slot + 1;
-        }
-        if let Some(before) = entries.link_mut(prev) {
-            before.next = slot;
+        if let Some(link) = entries.link_mut(before) {
+            link.next = slot;
         }
         if let Some(link) = entries.link_mut(slot) {
             (link.bucket, link.prev, link.next) = (bucket, prev, NONE);
@@ -111,7 +111,8 @@ impl Buckets {
             next
         };
         if next != NONE {
-            let last = self.table.get((bucket as usize).wrapping_sub(1)).map_or(NONE, |b| b.1.wrapping_sub(1));
+            let last =
+                self.table.get((bucket as usize).wrapping_sub(1)).map_or(NONE, |b| b.1.wrapping_sub(1));
             place.1 = chain(&mut n, out, next, last);
             if place.1 != NONE {
                 return n;

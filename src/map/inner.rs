@@ -19,6 +19,10 @@ use crate::Result;
 use std::cell::Cell;
 use std::rc::Rc;
 
+/// So many entries at most wait for a place in a bucket: linking them costs the same now or later, and little enough to
+/// be done while they are in the processor's cache.
+const PENDING_IN_BUCKETS: usize = 1 << 15;
+
 /// The order of iteration, of all entries but those that are pending.
 pub(super) enum Order {
     Buckets(Buckets),
@@ -118,6 +122,9 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Inner<K, V, N> {
         self.index.insert_at(place, digest.hash, slot);
         self.count += 1;
         self.changed();
+        if self.pending.len() >= PENDING_IN_BUCKETS && matches!(self.order, Order::Buckets(_)) {
+            self.settle_pending();
+        }
         Ok(slot)
     }
 

@@ -5,20 +5,20 @@
 //! An iterator reads a few entries ahead. Every change of the map raises its version, after which what was read ahead
 //! is thrown away; as long as nothing changes, moving on touches the iterator alone.
 
+use super::Kind;
 use super::entries::{NONE, State};
+use super::inner::{Inner, Order, tell};
 use super::key::Key;
 use super::notify::Notifier;
 use super::run::Texts;
 use super::tree::Place;
-use super::Kind;
-use super::inner::{Inner, Order, tell};
 use std::cell::{Cell, RefCell};
 use std::num::NonZeroU32;
 use std::rc::Rc;
 
 /// How many entries are read ahead at first, and at most.
 const FEW: usize = 12;
-const MANY: usize = 16;
+const MANY: usize = 32;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {

@@ -85,7 +85,11 @@ impl Seeds {
         if len <= SHORT {
             let [a, b] = words(bytes);
             let b = b | (len as u64) << 56;
-            return Query { bytes, raw: u128::from(a) | u128::from(b) << 64, hash: fold(a ^ self.0, b ^ self.1) };
+            return Query {
+                bytes,
+                raw: u128::from(a) | u128::from(b) << 64,
+                hash: fold(a ^ self.0, b ^ self.1),
+            };
         }
         self.long_query(bytes)
     }
