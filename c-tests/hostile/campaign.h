@@ -13,7 +13,7 @@ enum {
 	BUSY = 2,     /* the attack goes on while the honest client works: no look at the processor before its end */
 	REVERSE = 4,  /* the hostile process is the server, the victim a client */
 	WORKS = 8,    /* REVERSE: nothing wrong with this one, the client has to get its answers */
-	FULL_ONLY = 16,
+	NO_ROOM = 16, /* the attack takes all there is; others are refused, at once, while it lasts */
 };
 
 struct row {

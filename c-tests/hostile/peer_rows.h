@@ -286,6 +286,8 @@ static void peer_rows(void)
 		rows[row_count - 1].nofile = 64;
 		add(type, BUSY, many, 100, 0, 1, "connections come and go, 64 descriptors");
 		rows[row_count - 1].nofile = 64;
+		add(type, NO_ROOM, many, 60, 24, 0, "60 whole connections, 64 descriptors");
+		rows[row_count - 1].nofile = 64;
 		add(type, 0, descriptors_along, 0, 0, 0, "descriptors come with the handshake");
 		add(type, 0, descriptors_along, 1, 0, 0, "descriptors come later");
 	}
