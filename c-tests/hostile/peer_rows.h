@@ -50,6 +50,33 @@ static void handshake_slow(const struct row *row)
 	}
 }
 
+/* A request that one user begins (a = 0: an ordinary one, 1: the server's own) and another ends is nobody's. */
+static void handshake_of_two(const struct row *row)
+{
+	struct wire_request q = {.id = WIRE_AUTH, .size = 24, .max = WIRE_MAX_MSG};
+	pid_t child;
+
+	w.stream = wire_stream(me.service);
+	if (row->a == 1) {
+		wire_say(w.stream, &q, 12);
+	}
+	child = fork();
+	if (child == 0) {
+		if (setgid(NOBODY) == 0 && setuid(NOBODY) == 0) {
+			wire_say(w.stream, (char *)&q + row->a * 12, 12);
+		}
+		_exit(0);
+	}
+	waitpid(child, NULL, 0);
+	if (row->a == 0) {
+		wire_say(w.stream, (char *)&q + 12, 12);
+	}
+	if (wire_hear(&w) != -ENOTCONN) {
+		_exit(4);
+	}
+	in_place();
+}
+
 /* a: how large a message it wants */
 static void handshake_size(const struct row *row)
 {
@@ -269,6 +296,9 @@ static void peer_rows(void)
 		add(type, 0, handshake_head, WIRE_AUTH, 0, 0, "handshake says 0 bytes");
 		add(type, 0, handshake_head, WIRE_AUTH, -1, 0, "handshake says -1 bytes");
 		add(type, 0, handshake_head, WIRE_AUTH, INT32_MAX, 0, "handshake says 2^31-1 bytes");
+		for (int first = 0; first < 2 && geteuid() == 0; first++) {
+			add(type, SELF, handshake_of_two, first, 0, 0, "handshake of two users, %s", first ? "own first" : "own last");
+		}
 		add(type, BUSY, handshake_slow, 0, 0, 0, "handshake byte by byte");
 		for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
 			add(type, 0, handshake_size, sizes[i], 0, 0, "client wants %ld bytes", sizes[i]);

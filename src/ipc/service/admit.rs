@@ -41,14 +41,18 @@ struct Progress {
 }
 
 impl Progress {
-    /// Reads on; true once the request is whole. [`Error::Corrupt`] when the peer has left.
+    /// Reads on; true once the request is whole. [`Error::Corrupt`] when the peer has left, and when not all bytes come from
+    /// one process: somebody could begin a request and have a privileged program, given the socket as its output, end it.
     fn read(&mut self) -> Result<bool> {
         while self.got < self.raw.len() {
             match socket::recv_with_credentials(self.stream.as_fd(), &mut self.raw[self.got..]) {
                 Ok((0, _)) => return Err(Error::Corrupt),
                 Ok((n, credentials)) => {
+                    if self.got > 0 && self.credentials != credentials {
+                        return Err(Error::Corrupt);
+                    }
                     self.got += n;
-                    self.credentials = credentials.or(self.credentials);
+                    self.credentials = credentials;
                 }
                 Err(Error::Busy) => return Ok(false),
                 Err(e) => return Err(e),
