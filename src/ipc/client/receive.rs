@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// How long a wait on shared memory goes on before it looks whether the server is still there.
 const SLICE: Duration = Duration::from_millis(500);
+/// An agreed size from which on a datagram is measured before memory is made for it.
+const LARGE: usize = 1 << 17;
 /// How long a count that nothing stands behind is left alone.
 const HOLLOW: Duration = Duration::from_millis(5);
 /// Bytes without an event that are thrown away in one receive once its time is over.
@@ -176,7 +178,9 @@ impl Client {
             let n = channel.recv(buffer)?;
             return if n <= buffer.len() { Ok(n) } else { Err(Error::Corrupt) };
         }
-        let mut whole = vec![0; room];
+        // What a server has agreed on may be far more than it sends, and than there is memory for.
+        let expected = if room > LARGE { socket::peek(channel.fd(), &mut [0])? } else { room };
+        let mut whole = vec![0; expected.min(room)];
         let n = channel.recv(&mut whole)?;
         if n > room {
             return Err(Error::Corrupt);
