@@ -281,7 +281,7 @@ static int run_all(const char *text, int jobs)
 int main(int argc, char **argv)
 {
 	const char *text = NULL;
-	int jobs = 6;
+	int jobs = 12; /* rows mostly wait */
 
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--full") == 0) {
