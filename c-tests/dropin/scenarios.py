@@ -208,10 +208,11 @@ def killed(report, node, victims):
 
 
 def stop(report, nodes):
-    """Pacemaker and corosync end on SIGTERM, and what is left in /dev/shm is looked at."""
+    """Pacemaker and corosync end on SIGTERM, node after node: a controller whose peers all leave in the middle of a
+    transition waits for them, whichever library it runs on."""
+    nodes[0].sh("crm_resource --wait --timeout=60s", 70)
     for node in nodes:
         node.kill("pacemakerd", signal.SIGTERM)
-    for node in nodes:
         if not report.check(wait_until(lambda n=node: not any(n.pids(name) for name in ["pacemakerd", *DAEMONS]), 60, 1), f"{node.name}: Pacemaker stops cleanly", node.out("ps ax")):
             print(node.out("for p in $(pgrep -f /usr/lib/pacemaker/); do echo \"--- $(tr '\\0' ' ' </proc/$p/cmdline)\"; gdb -q -batch -p $p -ex bt 2>/dev/null | grep '^#'; done", 60), flush=True)
         node.kill("corosync", signal.SIGTERM)
