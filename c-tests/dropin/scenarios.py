@@ -27,7 +27,7 @@ TOOLS = [
     ("corosync-cfgtool -s", r"Local node ID 1"),
     ("corosync-quorumtool", r"Quorate:\s+Yes"),
     ("corosync-cpgtool", r"crmd"),
-    ("corosync-blackbox | tail -n 50", r"^(trace|debug|info|notice|warning) +.*\\[?"),
+    ("corosync-blackbox | tail -n 50", r"^(trace|debug|info|notice|warning) +[A-Z][a-z][a-z] "),
     ("crm status", r"Online: \["),
 ]
 
@@ -132,6 +132,16 @@ def tools_answer(report, node):
         report.check(result.returncode == 0 and re.search(expected, result.stdout, re.M), f"`{command}` answers", f"exit status {result.returncode}\n{result.stdout}")
 
 
+def ipc_program(report, node, program, reads=3000):
+    """The program written against Pacemaker's ipc.h, and the rate of CIB reads over one connection."""
+    result = node.sh(program, 240)
+    report.check(result.returncode == 0 and re.search(r"^[1-9]\d* passed, 0 failed", result.stdout, re.M), "crm/common/ipc.h works for another program", result.stdout)
+    result = node.sh(f"{program} {reads}", 120)
+    rate = re.search(r"^([0-9.]+)$", result.stdout, re.M)
+    if report.check(result.returncode == 0 and rate, f"{reads} CIB reads over one connection", result.stdout):
+        report.figure("CIB reads over one connection", float(rate.group(1)), "1/s")
+
+
 def traffic(report, node, reads=500, writes=200):
     """CIB reads and writes one after the other, then from 16 clients at once; a large attribute."""
     def timed(script, claim, seconds):
@@ -198,11 +208,13 @@ def killed(report, node, victims):
 
 
 def stop(report, nodes):
-    """Pacemaker and corosync end on SIGTERM, and what is left in /dev/shm is looked at."""
+    """Pacemaker and corosync end on SIGTERM, node after node: a controller whose peers all leave in the middle of a
+    transition waits for them, whichever library it runs on."""
+    nodes[0].sh("crm_resource --wait --timeout=60s", 70)
     for node in nodes:
         node.kill("pacemakerd", signal.SIGTERM)
-    for node in nodes:
-        report.check(wait_until(lambda n=node: not any(n.pids(name) for name in ["pacemakerd", *DAEMONS]), 60, 1), f"{node.name}: Pacemaker stops cleanly", node.out("ps ax"))
+        if not report.check(wait_until(lambda n=node: not any(n.pids(name) for name in ["pacemakerd", *DAEMONS]), 60, 1), f"{node.name}: Pacemaker stops cleanly", node.out("ps ax")):
+            print(node.out("for p in $(pgrep -f /usr/lib/pacemaker/); do echo \"--- $(tr '\\0' ' ' </proc/$p/cmdline)\"; gdb -q -batch -p $p -ex bt 2>/dev/null | grep '^#'; done", 60), flush=True)
         node.kill("corosync", signal.SIGTERM)
         report.check(wait_until(lambda n=node: not n.pids("corosync"), 30, 1), f"{node.name}: corosync stops cleanly", node.out("ps ax"))
 
@@ -214,5 +226,9 @@ def left_in_shm(node):
 
 def crashes(report, node):
     """No daemon wrote that a child died by a fault, and none left a core."""
-    text = node.out("grep -aE 'core dumped|terminated with signal (4|6|7|8|11)|Assertion|panicked|triggered assert' /var/log/pacemaker/* /var/log/corosync/*; find /var/lib/pacemaker/cores /var/lib/corosync -name 'core*'")
+    text = node.out("grep -aE 'core dumped|terminated with signal (4|6|7|8|11)|Assertion|panicked|triggered assert' /var/log/pacemaker/* /var/log/corosync/*; find /var/lib/pacemaker/cores /var/lib/corosync -type f -name 'core*'")
+    for core in [line for line in text.splitlines() if line.startswith("/var/lib/") and "core" in line.rsplit("/", 1)[-1]]:
+        name = re.search(r"execfn: '([^']+)'", node.out(f"file -P elf_phnum=9999 {core}"))
+        program = name.group(1) if name else "unknown"
+        text += node.out(f"f={core}; command -v gdb >/dev/null && gdb -q -batch -ex bt -ex 'info proc' {program} $f 2>&1 | tail -n 40", 60)
     report.check(not text.strip(), f"{node.name}: no crash, assertion or panic in the logs", text)
