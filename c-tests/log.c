@@ -1,59 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* qb/qblog.h: what programs rely on (both libraries), and where ours goes further (COMPATIBILITY.md). */
-#include "check.h"
+#define _GNU_SOURCE
+#include "log-common.h"
 
-#include <fcntl.h>
-#include <pthread.h>
-#include <sched.h>
-#include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <sys/stat.h>
-#include <wchar.h>
-
-#include <qb/qbdefs.h>
-#include <qb/qblog.h>
-
-_Static_assert(sizeof(struct qb_log_callsite) == 48, "callsites are shared with programs");
-_Static_assert(offsetof(struct qb_log_callsite, priority) == 24, "priority");
-_Static_assert(offsetof(struct qb_log_callsite, targets) == 32, "targets");
-_Static_assert(offsetof(struct qb_log_callsite, tags) == 36, "tags");
-_Static_assert(offsetof(struct qb_log_callsite, message_id) == 40, "message_id");
-
-static int count;
-static char last[5000], last_function[100];
-
-static void remember(int32_t t, struct qb_log_callsite *cs, struct timespec *ts, const char *msg)
-{
-	(void)t;
-	CHECK(ts->tv_sec > 1500000000);
-	snprintf(last, sizeof last, "%s", msg);
-	snprintf(last_function, sizeof last_function, "%s", cs->function);
-	__atomic_add_fetch(&count, 1, __ATOMIC_RELAXED);
-}
-
-static void start(void)
-{
-	qb_log_init("test-log", LOG_USER, LOG_EMERG);
-	qb_log_ctl(QB_LOG_SYSLOG, QB_LOG_CONF_ENABLED, QB_FALSE);
-}
-
-static int32_t wants_all(int32_t t)
-{
-	CHECK_EQ(qb_log_filter_ctl(t, QB_LOG_FILTER_ADD, QB_LOG_FILTER_FILE, "*", LOG_TRACE), 0);
-	CHECK_EQ(qb_log_ctl(t, QB_LOG_CONF_ENABLED, QB_TRUE), 0);
-	return t;
-}
-
-static int32_t custom(void)
-{
-	return wants_all(qb_log_custom_open(remember, NULL, NULL, NULL));
-}
-
-static void external(const char *function, uint32_t line, const char *text)
-{
-	qb_log_from_external_source(function, "external.c", "%s", LOG_INFO, line, 0, text);
-}
+#include <dlfcn.h>
 
 static void a_message_reaches_its_target_once(void)
 {
@@ -484,309 +434,6 @@ static void the_old_hook_gets_library_messages_in_full(void)
 #pragma GCC diagnostic pop
 }
 
-static void the_thread_can_be_started_again(void)
-{
-	int32_t t;
-
-	for (int round = 1; round <= 3; round++) {
-		start();
-		t = custom();
-		qb_log_ctl(t, QB_LOG_CONF_THREADED, QB_TRUE);
-		qb_log(LOG_INFO, "queued before the start");
-		CHECK_EQ(qb_log_thread_priority_set(SCHED_RR, -1), 0);
-		CHECK(qb_log_thread_start() != 0);
-		CHECK_EQ(qb_log_thread_priority_set(SCHED_OTHER, 0), 0);
-		CHECK_EQ(qb_log_thread_start(), 0);
-		qb_log(LOG_INFO, "queued");
-		qb_log_fini();
-		CHECK_EQ(count, 2 * round);
-	}
-}
-
-static void queued_messages_are_written_before_a_change(void)
-{
-	int32_t t;
-
-	start();
-	t = custom();
-	qb_log_ctl(t, QB_LOG_CONF_THREADED, QB_TRUE);
-	qb_log(LOG_INFO, "no thread yet");
-	qb_log_ctl(t, QB_LOG_CONF_THREADED, QB_FALSE);
-	qb_log_thread_start();
-	qb_log_ctl(t, QB_LOG_CONF_THREADED, QB_TRUE);
-	for (int i = 0; i < 1000; i++) {
-		qb_log(LOG_INFO, "x");
-	}
-	qb_log_ctl(t, QB_LOG_CONF_THREADED, QB_FALSE);
-	CHECK_EQ(count, 1001);
-	qb_log_ctl(t, QB_LOG_CONF_THREADED, QB_TRUE);
-	for (int i = 0; i < 1000; i++) {
-		qb_log(LOG_INFO, "x");
-	}
-	qb_log_custom_close(t);
-	CHECK_EQ(count, 2001);
-	qb_log_fini();
-}
-
-static void the_queue_has_a_limit_and_tells(void)
-{
-	int32_t t;
-
-	start();
-	t = custom();
-	qb_log_ctl(t, QB_LOG_CONF_THREADED, QB_TRUE);
-	for (int i = 0; i < 20000; i++) {
-		qb_log(LOG_INFO, "0123456789012345678901234567890123456789012345678901");
-	}
-	qb_log_thread_start();
-	qb_log_fini();
-	/* 48 + 53 bytes each, of 512000. */
-	CHECK_EQ(count, 512000 / 101 + 1);
-	CHECK_STR(last, "14931 messages lost");
-}
-
-static void a_forked_child_logs(void)
-{
-	int status = 0;
-	int32_t t;
-	pid_t pid;
-
-	start();
-	t = custom();
-	qb_log_ctl(QB_LOG_BLACKBOX, QB_LOG_CONF_SIZE, 4096);
-	wants_all(QB_LOG_BLACKBOX);
-	qb_log_thread_start();
-	qb_log_ctl(t, QB_LOG_CONF_THREADED, QB_TRUE);
-	pid = fork();
-	if (pid == 0) {
-		qb_log(LOG_INFO, "written by the child itself");
-		CHECK_EQ(count, 1);
-		CHECK_EQ(qb_log_thread_start(), 0);
-		qb_log(LOG_INFO, "by its thread");
-		qb_log_fini();
-		CHECK_EQ(count, 2);
-		_exit(check_bad);
-	}
-	CHECK_EQ(waitpid(pid, &status, 0), pid);
-	CHECK_EQ(status, 0);
-	CHECK(qb_log_blackbox_write_to_file("/dev/null") > 0);
-	{
-		char path[100];
-
-		snprintf(path, sizeof path, "/dev/shm/qb-test-log-%d-blackbox-header", (int)getpid());
-		CHECK_EQ(access(path, F_OK), 0);
-		qb_log_fini();
-		CHECK_EQ(access(path, F_OK), -1);
-	}
-}
-
-static volatile int stop_logging;
-
-static void *log_until_told(void *arg)
-{
-	(void)arg;
-	while (!stop_logging) {
-		qb_log(LOG_INFO, "busy %d", 5);
-	}
-	return NULL;
-}
-
-static void forks_while_threads_log_do_not_hang(void)
-{
-	pthread_t id[3];
-
-	start();
-	custom();
-	wants_all(qb_log_file_open("/dev/null"));
-	for (int i = 0; i < 3; i++) {
-		pthread_create(&id[i], NULL, log_until_told, NULL);
-	}
-	for (int i = 0; i < 100; i++) {
-		int status = 0;
-		pid_t pid = fork();
-
-		if (pid == 0) {
-			alarm(10);
-			qb_log(LOG_INFO, "child");
-			external("new", (uint32_t)i, "child");
-			qb_log_ctl(5, QB_LOG_CONF_ENABLED, QB_FALSE);
-			_exit(0);
-		}
-		waitpid(pid, &status, 0);
-		CHECK_EQ(status, 0);
-	}
-	stop_logging = 1;
-	for (int i = 0; i < 3; i++) {
-		pthread_join(id[i], NULL);
-	}
-	qb_log_fini();
-}
-
-static void targets_may_come_and_go_while_threads_log(void)
-{
-	pthread_t id[3];
-
-	start();
-	for (int i = 0; i < 3; i++) {
-		pthread_create(&id[i], NULL, log_until_told, NULL);
-	}
-	for (int i = 0; i < 300; i++) {
-		int32_t t = i % 2 ? custom() : wants_all(qb_log_file_open("/dev/null"));
-
-		qb_log_format_set(t, i % 3 ? "%p %n %b" : NULL);
-		qb_log_ctl(t, QB_LOG_CONF_MAX_LINE_LEN, 100 + i);
-		qb_log_file_reopen(t, NULL);
-		qb_log_custom_close(t);
-	}
-	stop_logging = 1;
-	for (int i = 0; i < 3; i++) {
-		pthread_join(id[i], NULL);
-	}
-	qb_log_fini();
-}
-
-/* Text printed by qb_log_blackbox_print_from_file(), of the last line. */
-static void last_record(const char *want)
-{
-	char name[] = "/tmp/test-log-XXXXXX", out[] = "/tmp/test-out-XXXXXX", text[100000];
-	int saved = dup(1), fd;
-	char *end, *line;
-	ssize_t len;
-
-	close(mkstemp(name));
-	fd = mkstemp(out);
-	CHECK(qb_log_blackbox_write_to_file(name) > 40);
-	fflush(stdout);
-	dup2(fd, 1);
-	CHECK_EQ(qb_log_blackbox_print_from_file(name), 0);
-	fflush(stdout);
-	dup2(saved, 1);
-	len = pread(fd, text, sizeof text - 1, 0);
-	text[len > 0 ? len : 0] = '\0';
-	end = strrchr(text, '\n');
-	if (end != NULL) {
-		*end = '\0';
-	}
-	line = strstr(strrchr(text, '\n') != NULL ? strrchr(text, '\n') : text, "): ");
-	line = strrchr(text, '\n') != NULL ? strstr(strrchr(text, '\n'), ":0: ") : NULL;
-	CHECK_STR(line != NULL ? line + 4 : text, want);
-	unlink(name);
-	unlink(out);
-	close(fd);
-	close(saved);
-}
-
-static void blackbox(int size)
-{
-	start();
-	CHECK_EQ(qb_log_ctl(QB_LOG_BLACKBOX, QB_LOG_CONF_SIZE, size), 0);
-	wants_all(QB_LOG_BLACKBOX);
-}
-
-static void the_blackbox_shows_what_printf_shows(void)
-{
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat"
-	blackbox(8192);
-	qb_log(LOG_INFO, "%hd %hu %hhd %hhu %s", (short)-1, (unsigned short)65535, (signed char)-1, (unsigned char)255, "end");
-	last_record("-1 65535 -1 255 end");
-	qb_log(LOG_INFO, "50%% of %s %d%%", "all", 7);
-	last_record("50% of all 7%");
-	errno = ENOENT;
-	qb_log(LOG_INFO, "%m|%s", "next");
-	last_record("No such file or directory|next");
-	qb_log(LOG_INFO, "%.2f %s %.1f %5d %s", 1.5, "whole string", 2.5, 7, "and another one");
-	last_record("1.50 whole string 2.5     7 and another one");
-	qb_log(LOG_INFO, "%.*s|%.0s|%.3s|%s", 3, "abcdef", "not", "xyz!", "end");
-	last_record("abc||xyz|end");
-	qb_log(LOG_INFO, "%2$s %1$s", "second", "first");
-	last_record("first second");
-	qb_log(LOG_INFO, "%Lf %s", (long double)1.5, "ld");
-	last_record("1.500000 ld");
-	qb_log(LOG_INFO, "%ls %lc %s", L"wide", (wint_t)L'w', "narrow");
-	last_record("wide w narrow");
-	qb_log(LOG_INFO, "marker %d\a", 5);
-	last_record("marker 5");
-	qb_log(LOG_INFO, "%600d and more", 1);
-	qb_log(LOG_INFO, "%s", "after");
-	last_record("after");
-	qb_log_fini();
-#pragma GCC diagnostic pop
-}
-
-static void the_blackbox_keeps_long_messages_readable(void)
-{
-	static char text[4000];
-
-	blackbox(8192);
-	memset(text, 'x', sizeof text - 1);
-	qb_log_ctl(QB_LOG_BLACKBOX, QB_LOG_CONF_MAX_LINE_LEN, 4096);
-	qb_log(LOG_INFO, "%s%s%s%s", text, text, text, text);
-	last_record("Log message too long to be stored in the blackbox.  Maximum is QB_LOG_MAX_LEN");
-	text[507] = '\0';
-	qb_log(LOG_INFO, "%s", text);
-	last_record(text);
-	qb_log_ctl(QB_LOG_BLACKBOX, QB_LOG_CONF_MAX_LINE_LEN, 10);
-	qb_log(LOG_INFO, "%s", text);
-	last_record("Log message too long to be stored in the blackbox.  Maximum is QB_LOG_MAX_LEN");
-	qb_log_ctl(QB_LOG_BLACKBOX, QB_LOG_CONF_THREADED, QB_TRUE);
-	qb_log(LOG_INFO, "%d", 5);
-	last_record("5");
-	qb_log_fini();
-}
-
-static void a_dump_leaves_no_file_without_a_blackbox(void)
-{
-	start();
-	CHECK_EQ(qb_log_blackbox_write_to_file("/tmp/test-log-no-such-file"), -ENOENT);
-	CHECK_EQ(access("/tmp/test-log-no-such-file", F_OK), -1);
-	qb_log_ctl(QB_LOG_BLACKBOX, QB_LOG_CONF_SIZE, 8192);
-	wants_all(QB_LOG_BLACKBOX);
-	CHECK_EQ(qb_log_blackbox_write_to_file("/dev/full"), -ENOSPC);
-	CHECK_EQ(qb_log_blackbox_write_to_file("/nonexistent/file"), -ENOENT);
-	CHECK_EQ(qb_log_blackbox_write_to_file(NULL), -EFAULT);
-	qb_log_fini();
-}
-
-static int dumped;
-static char signal_dump[] = "/tmp/test-log-XXXXXX";
-
-static void on_alarm(int n)
-{
-	(void)n;
-	if (qb_log_blackbox_write_to_file(signal_dump) <= 40) {
-		_exit(9);
-	}
-	qb_log(LOG_ERR, "from the handler");
-	__atomic_add_fetch(&dumped, 1, __ATOMIC_RELEASE);
-}
-
-static void dumps_from_a_signal_handler_are_complete_whatever_was_interrupted(void)
-{
-	struct sigaction act = { .sa_handler = on_alarm };
-	pthread_t id;
-
-	close(mkstemp(signal_dump));
-	blackbox(20000);
-	custom();
-	sigaction(SIGUSR1, &act, NULL);
-	pthread_create(&id, NULL, log_until_told, NULL);
-	CHECK(freopen("/dev/null", "w", stdout) != NULL); /* the exit status tells the result */
-	for (int i = 0; i < 300; i++) {
-		int before = __atomic_load_n(&dumped, __ATOMIC_ACQUIRE);
-
-		pthread_kill(id, SIGUSR1);
-		while (__atomic_load_n(&dumped, __ATOMIC_ACQUIRE) == before) {
-			usleep(50);
-		}
-		CHECK_EQ(qb_log_blackbox_print_from_file(signal_dump), 0);
-	}
-	stop_logging = 1;
-	pthread_join(id, NULL);
-	unlink(signal_dump);
-	qb_log_fini();
-}
-
 static void a_second_init_closes_files(void)
 {
 	int fd;
@@ -800,6 +447,43 @@ static void a_second_init_closes_files(void)
 	qb_log_fini();
 }
 
+static const char *shown(int32_t t, const char *message)
+{
+	static char line[600];
+	struct qb_log_callsite *cs = qb_log_callsite_get("f", "file.c", "format", LOG_INFO, 5, 0);
+	struct timespec now = { 1600000000, 0 };
+
+	qb_log_target_format(t, cs, &now, message, line);
+	return line;
+}
+
+static void settings_of_slots_stay_across_fini(void)
+{
+	int32_t t;
+
+	start();
+	t = custom();
+	CHECK_EQ(qb_log_ctl(t, QB_LOG_CONF_ELLIPSIS, QB_TRUE), 0);
+	CHECK_EQ(qb_log_ctl(QB_LOG_BLACKBOX, QB_LOG_CONF_SIZE, 4096), 0);
+	qb_log_fini();
+	start();
+	CHECK_EQ(custom(), t);
+	CHECK_EQ(qb_log_ctl(t, QB_LOG_CONF_MAX_LINE_LEN, 20), 0);
+	qb_log_format_set(t, "%b");
+	CHECK_STR(shown(t, "longer than a line may be here"), "longer than a li...");
+	/* Without a size it could not be enabled. */
+	CHECK_EQ(qb_log_ctl(QB_LOG_BLACKBOX, QB_LOG_CONF_ENABLED, QB_TRUE), 0);
+	qb_log_fini();
+}
+
+static void only_names_of_headers_are_exported(void)
+{
+	CHECK_EQ_COMPAT(dlsym(RTLD_DEFAULT, "qb_log_target_alloc") != NULL, 1, 0, "log-internal-symbols");
+	CHECK_EQ_COMPAT(dlsym(RTLD_DEFAULT, "qb_log_dcs_get") != NULL, 1, 0, "log-internal-symbols");
+	CHECK(dlsym(RTLD_DEFAULT, "qb_vsnprintf_serialize") != NULL);
+	CHECK(dlsym(RTLD_DEFAULT, "qb_vsnprintf_deserialize") != NULL);
+}
+
 int main(void)
 {
 	RUN(a_message_reaches_its_target_once);
@@ -809,6 +493,8 @@ int main(void)
 	RUN(close_functions_are_called_on_disable_and_on_close);
 	RUN(the_queue_is_written_before_fini_returns);
 	RUN(a_bad_priority_makes_the_start_fail);
+	RUN(settings_of_slots_stay_across_fini);
+	RUN(only_names_of_headers_are_exported);
 	RUN_OURS(a_logger_that_disables_a_target_cannot_recurse, "log-nested-after-ctl");
 	RUN_OURS(a_message_before_init_silences_nothing, "log-before-init");
 	RUN_OURS(threads_do_not_drop_each_others_messages, "log-concurrent");
@@ -824,16 +510,6 @@ int main(void)
 	RUN_OURS(an_enabled_file_is_open_and_closes_on_exec, "log-file-enable");
 	RUN_OURS(a_filter_function_may_log, "log-filter-fn-logs");
 	RUN_OURS(the_old_hook_gets_library_messages_in_full, "log-hook-text");
-	RUN_OURS(the_thread_can_be_started_again, "log-thread-restart");
-	RUN_OURS(queued_messages_are_written_before_a_change, "log-thread-flush");
-	RUN_OURS(the_queue_has_a_limit_and_tells, "log-thread-lost");
-	RUN_OURS(a_forked_child_logs, "log-blackbox-fork");
-	RUN_OURS(forks_while_threads_log_do_not_hang, "log-thread-restart");
-	RUN_OURS(targets_may_come_and_go_while_threads_log, "log-concurrent");
-	RUN_OURS(the_blackbox_shows_what_printf_shows, "log-serial-percent");
-	RUN_OURS(the_blackbox_keeps_long_messages_readable, "log-blackbox-limit");
-	RUN_OURS(a_dump_leaves_no_file_without_a_blackbox, "log-dump-errors");
-	RUN_OURS(dumps_from_a_signal_handler_are_complete_whatever_was_interrupted, "log-dump-stdout");
 	RUN_OURS(a_second_init_closes_files, "log-reinit");
 	return check_done();
 }

@@ -3,10 +3,12 @@
 # files read by both tools, and many threads at once.
 
 CHECKS += check-log
-.PHONY: check-log install-blackbox
+.PHONY: check-log install-blackbox uninstall-blackbox
 
 SBINDIR ?= $(PREFIX)/sbin
 MANDIR  ?= $(PREFIX)/share/man
+SBIN_DEST = $(DESTDIR)$(SBINDIR)
+MAN8_DEST = $(DESTDIR)$(MANDIR)/man8
 
 all: $(B)/sbin/qb-blackbox
 
@@ -21,12 +23,22 @@ $(B)/log-diff/%: c-tests/log-diff/%.c $(wildcard include/qb/*.h) | $(B)/lib/$(SO
 check-log: all $(B)/log-diff/log-diff $(B)/log-diff/blackbox $(B)/log-diff/threads
 	@c-tests/log-diff/compare $(B)
 
-install-blackbox: $(B)/sbin/qb-blackbox
-	$(INSTALL) -D -m 755 $< $(DESTDIR)$(SBINDIR)/qb-blackbox
-	$(INSTALL) -D -m 644 man/qb-blackbox.8 $(DESTDIR)$(MANDIR)/man8/qb-blackbox.8
+install-blackbox: | $(if $(wildcard $(B)/sbin/qb-blackbox),,$(B)/sbin/qb-blackbox)
+	@INSTALL="$(INSTALL)" tools/mkdirs $(INSTALLED_DIRS) $(SBIN_DEST) $(MAN8_DEST)
+	$(INSTALL) -m 755 $(B)/sbin/qb-blackbox $(SBIN_DEST)/qb-blackbox
+	$(INSTALL) -m 644 man/qb-blackbox.8 $(MAN8_DEST)/qb-blackbox.8
 
-# Needs the nightly toolchain with rust-src; 8 x 100,000 messages into two sinks and the blackbox.
+uninstall-blackbox:
+	rm -f $(SBIN_DEST)/qb-blackbox $(MAN8_DEST)/qb-blackbox.8
+	@tools/mkdirs --undo $(INSTALLED_DIRS) $(MAN8_DEST) $(SBIN_DEST)
+
+install: install-blackbox
+uninstall: uninstall-blackbox
+
+# 8 x 100,000 messages into two sinks and the blackbox, with the sanitizer that the stable compiler has behind RUSTC_BOOTSTRAP. The
+# standard library is not instrumented, which its flag about the ABI allows.
 .PHONY: tsan-log
 tsan-log:
-	CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/tsan RUSTFLAGS=-Zsanitizer=thread QB_TEST_MESSAGES=100000 \
-	    $(CARGO) +nightly test -q -Zbuild-std --target x86_64-unknown-linux-gnu -p qb --lib log::tests
+	RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/tsan QB_TEST_MESSAGES=100000 \
+	    RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" \
+	    $(CARGO) test -q --target $(SAN_TARGET) -p qb --lib log::tests

@@ -12,24 +12,38 @@
 
 #include <qb/qblog.h>
 
+#include "format.h"
 #include "serialize.h"
 
 #define EXPORT __attribute__((visibility("default")))
 
+/* Bytes in front of a serialized message, for the core's record header: qb::log::emit::ROOM. */
+enum { SERIAL_ROOM = 256 };
+
 /* A message whose arguments are still in a va_list, with space for what becomes of it. */
 struct message {
+	const struct qb_log_callsite *cs;
 	const char *format;
 	va_list *args;
 	int error; /* errno when the message was logged, for %m */
 	char *text;
 	char text_space[QB_LOG_MAX_LEN];
-	char serial_space[QB_LOG_MAX_LEN + 1];
+	char serial_space[SERIAL_ROOM + QB_LOG_MAX_LEN + 1];
 };
 
 int qb_shim_log_wanted(const struct qb_log_callsite *cs);
 void qb_shim_log(const struct qb_log_callsite *cs, struct message *message);
 char *qb_shim_message_text(struct message *message, size_t size, size_t *len);
-const char *qb_shim_message_serial(struct message *message, size_t size, size_t *len);
+char *qb_shim_message_serial(struct message *message, size_t size, size_t *len);
+
+/* Removes one newline at the end; the length with the NUL. */
+static size_t end_text(char *text, size_t len)
+{
+	if (len > 0 && text[len - 1] == '\n') {
+		text[--len] = '\0';
+	}
+	return len + 1;
+}
 
 /* The length of the text with its NUL. One newline at the end of a text that fitted goes. */
 static size_t format_text(char *text, size_t size, const char *format, va_list ap)
@@ -43,15 +57,13 @@ static size_t format_text(char *text, size_t size, const char *format, va_list a
 		return 1;
 	}
 	len = strnlen(text, (size_t)n < size ? (size_t)n : size - 1);
-	if ((size_t)n < size && len > 0 && text[len - 1] == '\n') {
-		text[--len] = '\0';
-	}
-	return len + 1;
+	return (size_t)n < size ? end_text(text, len) : len + 1;
 }
 
 char *qb_shim_message_text(struct message *message, size_t size, size_t *len)
 {
 	va_list args;
+	ptrdiff_t simple;
 
 	message->text = message->text_space;
 	if (size > sizeof message->text_space) {
@@ -62,24 +74,32 @@ char *qb_shim_message_text(struct message *message, size_t size, size_t *len)
 		}
 	}
 	va_copy(args, *message->args);
+	simple = qb_shim_format_simple(message->text, size, message->format, &args);
+	va_end(args);
+	if (simple >= 0) {
+		*len = end_text(message->text, (size_t)simple);
+		return message->text;
+	}
+	va_copy(args, *message->args);
 	errno = message->error;
 	*len = format_text(message->text, size, message->format, args);
 	va_end(args);
 	return message->text;
 }
 
-const char *qb_shim_message_serial(struct message *message, size_t size, size_t *len)
+char *qb_shim_message_serial(struct message *message, size_t size, size_t *len)
 {
 	va_list args;
 
 	va_copy(args, *message->args);
 	errno = message->error;
-	*len = qb_shim_serialize(message->serial_space, size, message->format, args);
+	*len = qb_shim_serialize(message->serial_space + SERIAL_ROOM, size, message->format, args, message->cs);
 	va_end(args);
 	if (*len >= size) {
 		/* A length beyond the limit: the core stores its substitute. */
-		*len = sizeof message->serial_space;
+		*len = QB_LOG_MAX_LEN + 1;
 	}
+	*len += SERIAL_ROOM;
 	return message->serial_space;
 }
 
@@ -87,6 +107,7 @@ static void emit(struct qb_log_callsite *cs, va_list *args)
 {
 	struct message message;
 
+	message.cs = cs;
 	message.format = cs->format != NULL ? cs->format : "";
 	message.args = args;
 	message.error = errno;
@@ -161,5 +182,5 @@ EXPORT size_t qb_vsnprintf_serialize(char *serialize, size_t max_len, const char
 
 EXPORT size_t qb_vsnprintf_serialize(char *serialize, size_t max_len, const char *fmt, va_list ap)
 {
-	return qb_shim_serialize(serialize, max_len, fmt, ap);
+	return qb_shim_serialize(serialize, max_len, fmt, ap, NULL);
 }

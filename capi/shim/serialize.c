@@ -14,6 +14,8 @@
 #include <string.h>
 #include <wchar.h>
 
+#include <qb/qblog.h>
+
 #include "serialize.h"
 
 enum op {
@@ -402,7 +404,7 @@ static size_t store_arguments(struct out *out, const struct step *steps, size_t 
 
 /*
  * Formats that were parsed before, by address. An entry is written once, by whoever gets to it first, and never changes; so no lock
- * is needed, and nothing is allocated. A hit compares the text, since other memory may come to lie at the same address.
+ * is needed, and nothing is allocated. A hit compares the text, since other memory may come to lie at the same address; unless the core says that it cannot.
  */
 enum { FREE, FILLING, READY };
 
@@ -410,6 +412,7 @@ struct parsed {
 	_Atomic int state;
 	uint16_t stored_len; /* with the NUL */
 	uint16_t count;
+	int eternal; /* the text at the address never changes */
 	const char *address;
 	char format[128];
 	char stored[128];
@@ -427,7 +430,7 @@ static inline int is_known(const char *format, struct parsed **entry)
 	int state = atomic_load_explicit(&at->state, memory_order_acquire);
 
 	*entry = state == FREE ? at : NULL;
-	if (state == READY && at->address == format && strcmp(at->format, format) == 0) {
+	if (state == READY && at->address == format && (at->eternal || strcmp(at->format, format) == 0)) {
 		*entry = at;
 		return 1;
 	}
@@ -435,7 +438,7 @@ static inline int is_known(const char *format, struct parsed **entry)
 }
 
 static void remember(struct parsed *entry, const char *format, size_t len, const char *stored, size_t stored_len,
-		     const struct step *steps, size_t count)
+		     const struct step *steps, size_t count, const struct qb_log_callsite *cs)
 {
 	int expected = FREE;
 
@@ -445,6 +448,7 @@ static void remember(struct parsed *entry, const char *format, size_t len, const
 		return;
 	}
 	entry->address = format;
+	entry->eternal = cs != NULL && cs->format == format && qb_shim_log_is_eternal(cs);
 	memcpy(entry->format, format, len + 1);
 	memcpy(entry->stored, stored, stored_len);
 	memcpy(entry->steps, steps, count * sizeof *steps);
@@ -454,7 +458,7 @@ static void remember(struct parsed *entry, const char *format, size_t len, const
 	atomic_store_explicit(&entry->state, READY, memory_order_release);
 }
 
-size_t qb_shim_serialize(char *data, size_t size, const char *format, va_list ap)
+size_t qb_shim_serialize(char *data, size_t size, const char *format, va_list ap, const struct qb_log_callsite *cs)
 {
 	struct step steps[MAX_OPS];
 	size_t count = 0;
@@ -502,6 +506,6 @@ size_t qb_shim_serialize(char *data, size_t size, const char *format, va_list ap
 	}
 	*to++ = '\0';
 	out.at = (size_t)(to - data);
-	remember(known, format, (size_t)(from - format), data, out.at, steps, count);
+	remember(known, format, (size_t)(from - format), data, out.at, steps, count, cs);
 	return store_arguments(&out, steps, count, ap);
 }

@@ -2,6 +2,7 @@
 //! `qb/qblog.h`: logging. The variadic functions are in `capi/shim/log.c`.
 
 mod compact;
+mod fixed;
 pub mod glue;
 mod journal;
 mod print;
@@ -52,6 +53,7 @@ const INVALID: i32 = -libc::EINVAL;
 /// `name` is NULL or NUL-terminated.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qb_log_init(name: *const c_char, facility: i32, priority: u8) {
+    fixed::find();
     glue::watch_forks();
     let statics = logger::Statics {
         syslog: Arc::new(Syslog::default()),

@@ -4,6 +4,7 @@
 //! One record per chunk, packed, native-endian: line (4), tags (4), priority (1), length F of the function name with its NUL (4), that name,
 //! seconds (8), nanoseconds (8), length M of the message (4), the serialized message. M is at most 512, or old tools cannot read on.
 
+use super::emit::ROOM;
 use super::site::SiteRef;
 use crate::rb::RingFiles;
 use crate::ring::{MAGIC_ALLOC, MAGIC_READY, Words, Writer, dump::Header};
@@ -59,29 +60,29 @@ impl Store {
         Ok(Self { files, busy: AtomicBool::new(false), dir, owner })
     }
 
-    /// Appends one record; the oldest ones make room. A record for which the ring is too short is skipped.
-    pub fn append(&self, site: &SiteRef<'_>, time: Stamp, message: &[u8]) -> Result<()> {
-        let message = if message.is_empty() || message.len() > MAX_MESSAGE { TOO_LONG } else { message };
+    /// Appends one record; the oldest ones make room. A record for which the ring is too short is skipped. `packed` is the serialized
+    /// message behind [`ROOM`] bytes, where the header of the record is made.
+    pub fn append(&self, site: &SiteRef<'_>, time: Stamp, packed: &mut [u8]) -> Result<()> {
         let function = site.function().to_bytes_with_nul();
-        let (name_end, fixed) = (13 + function.len(), 33 + function.len());
-        let len = fixed + message.len();
-        let mut short = [0u8; 96];
-        let mut long = Vec::new();
-        let head = match short.get_mut(..fixed) {
-            Some(head) => head,
-            None => {
-                long.resize(fixed, 0);
-                &mut long[..]
-            }
+        let fixed = 33 + function.len();
+        let message = packed.len().saturating_sub(ROOM);
+        if (1..=MAX_MESSAGE).contains(&message) && fixed <= ROOM {
+            let record = &mut packed[ROOM - fixed..];
+            header(record, function, site, time, message);
+            return self.store(record);
+        }
+        let message = match packed.get(ROOM..) {
+            Some(message) if (1..=MAX_MESSAGE).contains(&message.len()) => message,
+            _ => TOO_LONG,
         };
-        head[..4].copy_from_slice(&site.head.line().to_ne_bytes());
-        head[4..8].copy_from_slice(&site.head.tags().to_ne_bytes());
-        head[8] = site.head.priority();
-        head[9..13].copy_from_slice(&(function.len() as u32).to_ne_bytes());
-        head[13..name_end].copy_from_slice(function);
-        head[name_end..name_end + 8].copy_from_slice(&time.sec.to_ne_bytes());
-        head[name_end + 8..name_end + 16].copy_from_slice(&time.nsec.to_ne_bytes());
-        head[name_end + 16..].copy_from_slice(&(message.len() as u32).to_ne_bytes());
+        let mut record = vec![0; fixed];
+        record.extend_from_slice(message);
+        header(&mut record, function, site, time, message.len());
+        self.store(&record)
+    }
+
+    fn store(&self, record: &[u8]) -> Result<()> {
+        let len = record.len();
         if !self.files.size().fits(len) {
             return Err(Error::TooBig);
         }
@@ -97,8 +98,7 @@ impl Store {
                 writer.claim(len)?
             }
         };
-        writer.fill(&claim, 0, head)?;
-        writer.fill(&claim, fixed, message)?;
+        writer.fill(&claim, 0, record)?;
         writer.commit(claim, len)
     }
 
@@ -175,6 +175,21 @@ impl Store {
         }
         Ok(Some(at))
     }
+}
+
+/// Writes everything in front of the message, whose length is given.
+#[inline]
+fn header(record: &mut [u8], function: &[u8], site: &SiteRef<'_>, time: Stamp, message: usize) {
+    let (head, rest) = record.split_at_mut(13);
+    head[..4].copy_from_slice(&site.head.line().to_ne_bytes());
+    head[4..8].copy_from_slice(&site.head.tags().to_ne_bytes());
+    head[8] = site.head.priority();
+    head[9..13].copy_from_slice(&(function.len() as u32).to_ne_bytes());
+    let (name, rest) = rest.split_at_mut(function.len());
+    name.copy_from_slice(function);
+    rest[..8].copy_from_slice(&time.sec.to_ne_bytes());
+    rest[8..16].copy_from_slice(&time.nsec.to_ne_bytes());
+    rest[16..20].copy_from_slice(&(message as u32).to_ne_bytes());
 }
 
 /// The right to write.

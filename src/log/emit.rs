@@ -28,9 +28,13 @@ pub const LIBRARY_TAG: u32 = 1 << 31;
 pub trait Message {
     /// Formats it, into at most `size` bytes with its NUL. Called at most once.
     fn text(&mut self, size: usize) -> &mut [u8];
-    /// Serializes it, into fewer than `size` bytes; more than 512 bytes mean that it did not fit. Called at most once.
-    fn serial(&mut self, size: usize) -> &[u8];
+    /// Serializes it behind [`ROOM`] bytes of any content, into fewer than `size` bytes; more than 512 bytes mean that it did not
+    /// fit. Called at most once.
+    fn serial(&mut self, size: usize) -> &mut [u8];
 }
+
+/// What a serialized message has in front of it, for the header of its record.
+pub const ROOM: usize = 256;
 
 /// True if [`log`] would do anything for a message from here.
 #[inline]
@@ -250,10 +254,10 @@ impl Message for Ready {
         self.text.push(0);
         &mut self.text
     }
-    fn serial(&mut self, size: usize) -> &[u8] {
+    fn serial(&mut self, size: usize) -> &mut [u8] {
         let len = self.text.len().min(size.saturating_sub(5));
-        self.packed = [b"%s\0", &self.text[..len], b"\0"].concat();
-        &self.packed
+        self.packed = [&[0; ROOM], &b"%s\0"[..], &self.text[..len], b"\0"].concat();
+        &mut self.packed
     }
 }
 

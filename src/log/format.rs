@@ -257,7 +257,11 @@ pub const MARK: u8 = 7;
 /// marker. The result is (length, position of the marker to be shown as `|`); None if nothing is to be logged.
 #[must_use]
 pub fn extended_part(text: &[u8], extended: bool) -> Option<(usize, Option<usize>)> {
-    let Some(at) = text.iter().position(|b| *b == MARK) else { return Some((text.len(), None)) };
+    // `contains` looks at many bytes at once, and markers are rare.
+    if !text.contains(&MARK) {
+        return Some((text.len(), None));
+    }
+    let at = text.iter().position(|b| *b == MARK)?;
     let last = at + 1 == text.len();
     match (extended, last) {
         (true, true) => Some((at, None)),

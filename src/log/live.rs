@@ -8,9 +8,8 @@ use super::blackbox::Store;
 use super::format::Format;
 use super::site::SiteRef;
 use crate::sys::calendar::Stamp;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
-use std::rc::Rc;
 use std::sync::atomic::{
     AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
@@ -116,7 +115,7 @@ type Numbered = (u64, Arc<Live>);
 thread_local! {
     pub(super) static EMITTING: Cell<bool> = const { Cell::new(false) };
     pub(super) static LOCKED: Cell<bool> = const { Cell::new(false) };
-    static KEPT: Cell<Option<Rc<Numbered>>> = const { Cell::new(None) };
+    static KEPT: RefCell<Option<Numbered>> = const { RefCell::new(None) };
 }
 
 /// Sets a thread's flag for as long as it lives.
@@ -159,21 +158,28 @@ pub(super) fn freeze() -> Frozen {
 /// Runs `f` on the current snapshot; None if there is none, or if this thread was interrupted while it held a lock.
 #[inline]
 pub(super) fn with<R>(f: impl FnOnce(&Live) -> R) -> Option<R> {
-    let kept = KEPT.try_with(|place| {
-        // Put back at once, for the calls that a target's function makes.
-        let number = NUMBER.load(Acquire);
-        let kept = match place.take().filter(|kept| kept.0 == number) {
-            Some(kept) => kept,
-            None => Rc::new(renew()?),
-        };
-        place.set(Some(Rc::clone(&kept)));
-        Some(kept)
+    let mut f = Some(f);
+    let done = KEPT.try_with(|place| {
+        if let Ok(kept) = place.try_borrow()
+            && let Some((number, live)) = &*kept
+            && *number == NUMBER.load(Acquire)
+        {
+            return f.take().map(|f| f(live));
+        }
+        let live = keep(place)?;
+        f.take().map(|f| f(&live))
     });
-    match kept {
-        Ok(kept) => kept.map(|kept| f(&kept.1)),
-        // The thread is about to end and has nothing of its own any more.
-        Err(_) => renew().map(|(_, live)| f(&live)),
-    }
+    // On an error the thread is about to end and has nothing of its own any more.
+    done.unwrap_or_else(|_| renew().and_then(|(_, live)| f.take().map(|f| f(&live))))
+}
+
+/// The current snapshot; the thread keeps it, unless it is using an older one just now.
+#[cold]
+fn keep(place: &RefCell<Option<Numbered>>) -> Option<Arc<Live>> {
+    let (number, live) = renew()?;
+    let old = place.try_borrow_mut().ok().and_then(|mut kept| kept.replace((number, Arc::clone(&live))));
+    drop(old); // not while it is borrowed: the last one to drop a target's file closes it
+    Some(live)
 }
 
 #[cold]

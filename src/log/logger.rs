@@ -177,6 +177,22 @@ pub fn site(key: &Key<'_>, tags: u32) -> Option<&'static Site> {
     Some(site)
 }
 
+/// True if the library made this site and its format is the one that it was made with, which never changes.
+#[must_use]
+pub fn owns(site: &super::SiteRef<'_>) -> bool {
+    let key = Key {
+        function: site.function(),
+        filename: site.filename(),
+        format: site.format(),
+        message_id: site.message_id(),
+        priority: site.head.priority(),
+        line: site.head.line(),
+    };
+    TABLE.find(&key, key.hash()).is_some_and(|own| {
+        std::ptr::eq(own.head(), site.head) && own.key().format.as_ptr() == key.format.as_ptr()
+    })
+}
+
 /// A site that was found by other means, which must have compared its key: as [`site`]. False if it has to be looked up after all.
 #[inline]
 pub fn revisit(site: &'static Site, tags: u32) -> bool {

@@ -6,6 +6,7 @@
 
 use std::ffi::{CStr, CString, c_char};
 use std::mem::offset_of;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, Ordering::Relaxed};
 
 /// `struct qb_log_callsite`: the part that C programs see. Function at 0, filename at 8, format at 16, priority at 24,
@@ -194,6 +195,7 @@ pub struct Site {
     filename: CString,
     format: CString,
     message_id: Option<CString>,
+    origin: OnceLock<[usize; 3]>,
 }
 
 impl Site {
@@ -222,7 +224,35 @@ impl Site {
             filename,
             format,
             message_id,
+            origin: OnceLock::new(),
         }
+    }
+
+    /// Addresses of the caller's function name, file name and format, if somebody vouched for them: see [`Site::set_origin`].
+    #[must_use]
+    #[inline]
+    pub fn origin(&self) -> Option<&[usize; 3]> {
+        self.origin.get()
+    }
+
+    /// Remembers where texts equal to this site's are that can never change, so that equal addresses mean equal texts. For a site
+    /// without a message id. Later calls change nothing.
+    pub fn set_origin(&self, addresses: [usize; 3]) {
+        let _ = self.origin.set(addresses);
+    }
+
+    /// The line number that it was made with.
+    #[must_use]
+    #[inline]
+    pub fn line(&self) -> u32 {
+        self.line
+    }
+
+    /// The severity that it was made with.
+    #[must_use]
+    #[inline]
+    pub fn priority(&self) -> u8 {
+        self.priority
     }
 
     /// The part that the program sees.

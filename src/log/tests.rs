@@ -39,8 +39,8 @@ impl emit::Message for Text {
     fn text(&mut self, _: usize) -> &mut [u8] {
         &mut self.0
     }
-    fn serial(&mut self, _: usize) -> &[u8] {
-        &self.1
+    fn serial(&mut self, _: usize) -> &mut [u8] {
+        &mut self.1
     }
 }
 
@@ -48,7 +48,7 @@ fn log(format: &CStr, line: u32, text: String) {
     let key = Key { function: c"run", filename: c"tests.rs", format, message_id: None, priority: 6, line };
     let site = logger::site(&key, 0).unwrap();
     if emit::is_wanted(site.head()) {
-        let packed = [b"%s\0", text.as_bytes(), b"\0"].concat();
+        let packed = [&[0; emit::ROOM], &b"%s\0"[..], text.as_bytes(), b"\0"].concat();
         emit::log(&site.view(), &mut Text([text.as_bytes(), b"\0"].concat(), packed));
     }
 }

@@ -102,15 +102,30 @@ impl<W: Words> Writer<W> {
             return Err(Error::Invalid);
         }
         let at = self.write_at()?;
+        if !self.has_room(at, len)? {
+            self.make_room(at, len, &mut dropped)?;
+        }
+        self.words.word(at)?.set(0);
+        self.words.word(self.size.add(at, 1))?.set(MAGIC_ALLOC);
+        Ok(Claim { at, len })
+    }
+
+    /// Drops the oldest chunks until `len` bytes find room at `at`.
+    #[inline(always)]
+    fn make_room(&mut self, at: u32, len: usize, dropped: &mut impl FnMut()) -> Result<()>
+    where
+        W: Clone,
+    {
+        let mut reader = Reader::shared(self.words.clone());
         // Each step frees at least two words, so this many reach all the way round even if the chunks make no sense.
         for _ in 0..=self.size.words() {
-            if self.has_room(at, len)? {
-                return self.claim(len);
-            }
-            if !Reader::shared(self.words.clone()).drop_oldest()? {
+            if !reader.drop_oldest()? {
                 return Err(Error::Invalid);
             }
             dropped();
+            if self.has_room(at, len)? {
+                return Ok(());
+            }
         }
         Err(Error::Corrupt)
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //! Between C programs, the C shim and the engine: callsites with their texts, the program's functions, what the shim asks.
 
+use super::fixed;
 use super::{qb_log_callsite, qb_log_filter_fn, qb_log_tags_stringify_fn};
 use crate::qbutil::qb_util_log_fn_t;
 use libc::{c_char, c_int, c_void, size_t};
@@ -61,8 +62,9 @@ pub unsafe fn find(
     let place = &RECENT[slot_of(format, filename, line)];
     // SAFETY: NULL or a leaked site: only such are stored below.
     if let Some(known) = unsafe { place.load(Acquire).as_ref::<'static>() }
-        // SAFETY: NULL or NUL-terminated by the caller's contract.
-        && unsafe { is_same(known, id, function, filename, format, priority, line) }
+        && (is_at(known, id, function, filename, format, priority, line)
+            // SAFETY: NULL or NUL-terminated by the caller's contract.
+            || unsafe { is_same(known, id, function, filename, format, priority, line) })
         && logger::revisit(known, tags)
     {
         return std::ptr::from_ref(known.head()).cast_mut();
@@ -79,6 +81,9 @@ pub unsafe fn find(
         }
     };
     let Some(site) = logger::site(&key, tags) else { return std::ptr::null_mut() };
+    if id.is_null() && [function, filename, format].iter().all(|text| fixed::holds(*text)) {
+        site.set_origin([function.addr(), filename.addr(), format.addr()]);
+    }
     place.store(std::ptr::from_ref(site).cast_mut(), Release);
     std::ptr::from_ref(site.head()).cast_mut()
 }
@@ -93,6 +98,25 @@ fn slot_of(format: *const c_char, filename: *const c_char, line: u32) -> usize {
         ^ (filename.addr() as u64)
         ^ u64::from(line) << 7;
     (mixed.wrapping_mul(0xD6E8_FEB8_6659_FD93) >> 54) as usize
+}
+
+/// True if the texts are at the same addresses as when the site was first looked up, and can never change there.
+#[inline]
+fn is_at(
+    site: &Site,
+    id: *const c_char,
+    function: *const c_char,
+    filename: *const c_char,
+    format: *const c_char,
+    priority: u8,
+    line: u32,
+) -> bool {
+    // One by one: as an array they would go through memory.
+    site.origin().is_some_and(|origin| {
+        origin[0] == function.addr() && origin[1] == filename.addr() && origin[2] == format.addr()
+    }) && id.is_null()
+        && site.line() == line
+        && site.priority() == priority
 }
 
 /// Compares without measuring first.
@@ -132,8 +156,8 @@ pub struct ShimMessage {
 unsafe extern "C" {
     /// Formats; the text stays with the shim. The length counts the NUL, and is at least 1.
     fn qb_shim_message_text(message: *mut ShimMessage, size: size_t, len: *mut size_t) -> *mut c_char;
-    /// Serializes; likewise.
-    fn qb_shim_message_serial(message: *mut ShimMessage, size: size_t, len: *mut size_t) -> *const c_char;
+    /// Serializes behind `emit::ROOM` bytes, which the length counts; likewise.
+    fn qb_shim_message_serial(message: *mut ShimMessage, size: size_t, len: *mut size_t) -> *mut c_char;
 }
 
 struct FromShim(*mut ShimMessage);
@@ -147,12 +171,12 @@ impl emit::Message for FromShim {
             std::slice::from_raw_parts_mut(text.cast(), len)
         }
     }
-    fn serial(&mut self, size: usize) -> &[u8] {
+    fn serial(&mut self, size: usize) -> &mut [u8] {
         let mut len = 0;
-        // SAFETY: as above.
+        // SAFETY: as above; the room in front belongs to the message, and is whatever the stack held, which any bytes may be.
         unsafe {
             let bytes = qb_shim_message_serial(self.0, size, &raw mut len);
-            std::slice::from_raw_parts(bytes.cast(), len)
+            std::slice::from_raw_parts_mut(bytes.cast(), len)
         }
     }
 }
@@ -167,6 +191,18 @@ pub unsafe extern "C" fn qb_shim_log(cs: *const qb_log_callsite, message: *mut S
     if let Some(site) = unsafe { site(cs) } {
         emit::log(&site, &mut FromShim(message));
     }
+}
+
+/// For the shim: 1 if the text at this address is the same for ever. `format` is that of `cs`.
+///
+/// # Safety
+/// `cs` is NULL or a callsite.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qb_shim_log_is_eternal(cs: *const qb_log_callsite) -> c_int {
+    // SAFETY: as in `site`.
+    let Some(site) = (unsafe { site(cs) }) else { return 0 };
+    let format = site.head.format.load(Acquire);
+    c_int::from(fixed::holds(format) || logger::owns(&site))
 }
 
 /// For the shim: is there anything to do?

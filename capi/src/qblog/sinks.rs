@@ -16,6 +16,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub static USER_DATA: [AtomicPtr<c_void>; SLOTS] = [const { AtomicPtr::new(std::ptr::null_mut()) }; SLOTS];
 
 unsafe extern "C" {
+    /// Bytes that wait in a stream's buffer.
+    fn __fpending(stream: *mut FILE) -> libc::size_t;
     static stdout: *mut FILE;
     static stderr: *mut FILE;
 }
@@ -56,6 +58,29 @@ fn write_line(stream: *mut FILE, line: &[u8], sync: bool) {
     }
 }
 
+/// As [`write_line`], past the stream when nothing waits in it.
+fn write_through(stream: &Stream, line: &[u8], sync: bool) {
+    let mut rest = line;
+    // SAFETY: the stream is open: its `File` is locked. The program may have it, and use it from another thread at this moment; then
+    // the count is an old one, and the two lines come in any order, as they would anyway.
+    if unsafe { __fpending(stream.0) } != 0 {
+        return write_line(stream.0, line, sync);
+    }
+    while !rest.is_empty() {
+        // SAFETY: the descriptor is the stream's, the text is readable for its length.
+        let n = unsafe { libc::write(stream.1, rest.as_ptr().cast(), rest.len()) };
+        match usize::try_from(n) {
+            Ok(n) if n > 0 => rest = rest.get(n..).unwrap_or_default(),
+            Err(_) if Error::last_os() == Error::Os(libc::EINTR) => (),
+            _ => break, // errors have nowhere to go
+        }
+    }
+    if sync {
+        // SAFETY: as above.
+        unsafe { libc::fdatasync(stream.1) };
+    }
+}
+
 /// Writes text to the program's stdout, without flushing it.
 pub fn print(text: &[u8]) {
     // SAFETY: the stream is the program's, the text is readable for its length.
@@ -75,8 +100,8 @@ impl Sink for Standard {
     }
 }
 
-/// A stream that a [`File`] owns.
-struct Stream(*mut FILE);
+/// A stream that a [`File`] owns, and its descriptor.
+struct Stream(*mut FILE, c_int);
 
 // SAFETY: stdio streams may be used from any thread, and this one is only reached under the lock of its `File`.
 unsafe impl Send for Stream {}
@@ -91,7 +116,11 @@ impl Drop for Stream {
 fn open_stream(name: &CStr) -> Result<Stream> {
     // SAFETY: both texts are NUL-terminated.
     let stream = unsafe { libc::fopen(name.as_ptr(), c"a+e".as_ptr()) };
-    if stream.is_null() { Err(Error::last_os()) } else { Ok(Stream(stream)) }
+    if stream.is_null() {
+        return Err(Error::last_os());
+    }
+    // SAFETY: the stream is open.
+    Ok(Stream(stream, unsafe { libc::fileno(stream) }))
 }
 
 /// A log file: appended to, closed while disabled.
@@ -139,7 +168,7 @@ pub fn set_file(slot: usize, file: Option<Arc<File>>) {
 impl Sink for File {
     fn log(&self, d: &Delivery<'_>) {
         if let Some(stream) = &self.locked().0 {
-            write_line(stream.0, d.text, d.options.sync);
+            write_through(stream, d.text, d.options.sync);
         }
     }
     fn open(&self, slot: usize, _: &Options) -> Result<()> {

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* qb/qblog.h: the logging thread, forks, and targets that come and go; where ours goes further than the reference (COMPATIBILITY.md). */
+#define _GNU_SOURCE
+#include "log-common.h"
+
+static void the_thread_can_be_started_again(void)
+{
+	int32_t t;
+
+	for (int round = 1; round <= 3; round++) {
+		start();
+		t = custom();
+		qb_log_ctl(t, QB_LOG_CONF_THREADED, QB_TRUE);
+		qb_log(LOG_INFO, "queued before the start");
+		CHECK_EQ(qb_log_thread_priority_set(SCHED_RR, -1), 0);
+		CHECK(qb_log_thread_start() != 0);
+		CHECK_EQ(qb_log_thread_priority_set(SCHED_OTHER, 0), 0);
+		CHECK_EQ(qb_log_thread_start(), 0);
+		qb_log(LOG_INFO, "queued");
+		qb_log_fini();
+		CHECK_EQ(count, 2 * round);
+	}
+}
+
+static void queued_messages_are_written_before_a_change(void)
+{
+	int32_t t;
+
+	start();
+	t = custom();
+	qb_log_ctl(t, QB_LOG_CONF_THREADED, QB_TRUE);
+	qb_log(LOG_INFO, "no thread yet");
+	qb_log_ctl(t, QB_LOG_CONF_THREADED, QB_FALSE);
+	qb_log_thread_start();
+	qb_log_ctl(t, QB_LOG_CONF_THREADED, QB_TRUE);
+	for (int i = 0; i < 1000; i++) {
+		qb_log(LOG_INFO, "x");
+	}
+	qb_log_ctl(t, QB_LOG_CONF_THREADED, QB_FALSE);
+	CHECK_EQ(count, 1001);
+	qb_log_ctl(t, QB_LOG_CONF_THREADED, QB_TRUE);
+	for (int i = 0; i < 1000; i++) {
+		qb_log(LOG_INFO, "x");
+	}
+	qb_log_custom_close(t);
+	CHECK_EQ(count, 2001);
+	qb_log_fini();
+}
+
+static void the_queue_has_a_limit_and_tells(void)
+{
+	int32_t t;
+
+	start();
+	t = custom();
+	qb_log_ctl(t, QB_LOG_CONF_THREADED, QB_TRUE);
+	for (int i = 0; i < 20000; i++) {
+		qb_log(LOG_INFO, "0123456789012345678901234567890123456789012345678901");
+	}
+	qb_log_thread_start();
+	qb_log_fini();
+	/* 48 + 53 bytes each, of 512000. */
+	CHECK_EQ(count, 512000 / 101 + 1);
+	CHECK_STR(last, "14931 messages lost");
+}
+
+static void a_forked_child_logs(void)
+{
+	int status = 0;
+	int32_t t;
+	pid_t pid;
+
+	start();
+	t = custom();
+	qb_log_ctl(QB_LOG_BLACKBOX, QB_LOG_CONF_SIZE, 4096);
+	wants_all(QB_LOG_BLACKBOX);
+	qb_log_thread_start();
+	qb_log_ctl(t, QB_LOG_CONF_THREADED, QB_TRUE);
+	pid = fork();
+	if (pid == 0) {
+		qb_log(LOG_INFO, "written by the child itself");
+		CHECK_EQ(count, 1);
+		CHECK_EQ(qb_log_thread_start(), 0);
+		qb_log(LOG_INFO, "by its thread");
+		qb_log_fini();
+		CHECK_EQ(count, 2);
+		_exit(check_bad);
+	}
+	CHECK_EQ(waitpid(pid, &status, 0), pid);
+	CHECK_EQ(status, 0);
+	CHECK(qb_log_blackbox_write_to_file("/dev/null") > 0);
+	{
+		char path[100];
+
+		snprintf(path, sizeof path, "/dev/shm/qb-test-log-%d-blackbox-header", (int)getpid());
+		CHECK_EQ(access(path, F_OK), 0);
+		qb_log_fini();
+		CHECK_EQ(access(path, F_OK), -1);
+	}
+}
+
+static void forks_while_threads_log_do_not_hang(void)
+{
+	pthread_t id[3];
+
+	start();
+	custom();
+	wants_all(qb_log_file_open("/dev/null"));
+	for (int i = 0; i < 3; i++) {
+		pthread_create(&id[i], NULL, log_until_told, NULL);
+	}
+	for (int i = 0; i < 100; i++) {
+		int status = 0;
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			alarm(10);
+			qb_log(LOG_INFO, "child");
+			external("new", (uint32_t)i, "child");
+			qb_log_ctl(5, QB_LOG_CONF_ENABLED, QB_FALSE);
+			_exit(0);
+		}
+		waitpid(pid, &status, 0);
+		CHECK_EQ(status, 0);
+	}
+	stop_logging = 1;
+	for (int i = 0; i < 3; i++) {
+		pthread_join(id[i], NULL);
+	}
+	qb_log_fini();
+}
+
+static void targets_may_come_and_go_while_threads_log(void)
+{
+	pthread_t id[3];
+
+	start();
+	for (int i = 0; i < 3; i++) {
+		pthread_create(&id[i], NULL, log_until_told, NULL);
+	}
+	for (int i = 0; i < 300; i++) {
+		int32_t t = i % 2 ? custom() : wants_all(qb_log_file_open("/dev/null"));
+
+		qb_log_format_set(t, i % 3 ? "%p %n %b" : NULL);
+		qb_log_ctl(t, QB_LOG_CONF_MAX_LINE_LEN, 100 + i);
+		qb_log_file_reopen(t, NULL);
+		qb_log_custom_close(t);
+	}
+	stop_logging = 1;
+	for (int i = 0; i < 3; i++) {
+		pthread_join(id[i], NULL);
+	}
+	qb_log_fini();
+}
+
+int main(void)
+{
+	RUN_OURS(the_thread_can_be_started_again, "log-thread-restart");
+	RUN_OURS(queued_messages_are_written_before_a_change, "log-thread-flush");
+	RUN_OURS(the_queue_has_a_limit_and_tells, "log-thread-lost");
+	RUN_OURS(a_forked_child_logs, "log-blackbox-fork");
+	RUN_OURS(forks_while_threads_log_do_not_hang, "log-thread-restart");
+	RUN_OURS(targets_may_come_and_go_while_threads_log, "log-concurrent");
+	return check_done();
+}
