@@ -48,13 +48,16 @@ soak-connect: $(B)/c-tests/leaks
 	$(ON_OURS) $< $(SOAK_CYCLES) $(SOAK_KILLS)
 
 # Memory errors and definite leaks in client and server alike; slow, so not part of `make check`.
-VALGRIND := valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite --trace-children=no
+VALGRIND := valgrind -q --num-callers=40 --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite --suppressions=c-tests/valgrind.supp
+# It keeps the last real-time signal for itself, makes everything use more processor time, and does not go on after a fault
+# that a handler has mended.
+VALGRIND_SKIP := the_last_real_time_signal_is_handled waiting_for_a_timer_takes_no_processor_time truncated_files_are_an_error
 valgrind-c: all $(C_TESTS:%=$(B)/c-tests/%)
 	@command -v valgrind > /dev/null || { apt-get update -qq && apt-get install -y -qq valgrind; } || \
 	    { echo "valgrind-c needs valgrind: apt-get install valgrind" >&2; exit 1; }
 	@for t in $(C_TESTS); do \
-	    echo "valgrind $$t"; QB_WATCHDOG=280 $(ON_OURS) $(VALGRIND) $(B)/c-tests/$$t > $(B)/valgrind-$$t.log 2>&1 || \
-	        { grep -v '^ok ' $(B)/valgrind-$$t.log; exit 1; }; \
+	    echo "valgrind $$t"; QB_SKIP="$(VALGRIND_SKIP)" QB_WATCHDOG=280 $(ON_OURS) $(VALGRIND) $(B)/c-tests/$$t > $(B)/valgrind-$$t.log 2>&1 || \
+	        { grep -v '^ok ' $(B)/valgrind-$$t.log; exit 1; }; grep '^skipped' $(B)/valgrind-$$t.log || true; \
 	done
 
 CHECKS += check-interop check-glib check-faults check-leaks

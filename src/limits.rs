@@ -20,7 +20,15 @@ pub fn max_msg_size() -> u32 {
 /// Stops: peers that connect and say nothing, until the server has no descriptor left. Beyond it the oldest makes room.
 pub const HALF_OPEN: usize = 128;
 
-/// The same for one user other than root.
+/// [`HALF_OPEN`], or a quarter of the descriptors that the process may have if that is less.
+///
+/// Stops: the same in a service with a low `RLIMIT_NOFILE`.
+#[must_use]
+pub fn half_open(descriptors: u64) -> usize {
+    usize::try_from(descriptors / 4).unwrap_or(HALF_OPEN).clamp(1, HALF_OPEN)
+}
+
+/// [`HALF_OPEN`] for one user other than root.
 ///
 /// Stops: one user who fills [`HALF_OPEN`] alone.
 pub const HALF_OPEN_PER_USER: usize = 32;

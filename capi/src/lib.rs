@@ -6,6 +6,7 @@
 #![allow(non_camel_case_types, missing_docs)]
 
 pub mod handle;
+pub mod ipcs_bridge;
 mod poll_bridge;
 pub mod private;
 

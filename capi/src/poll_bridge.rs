@@ -5,7 +5,7 @@
 //! registration's number, not an address: a dispatch that comes late, after the descriptor was removed or given to
 //! something else, finds another number and does nothing.
 
-use crate::qbipcs::{qb_ipcs_dispatch_fn_t, qb_ipcs_poll_handlers};
+use crate::ipcs_bridge::{qb_ipcs_dispatch_fn_t, qb_ipcs_poll_handlers};
 use crate::qbloop::qb_loop_job_dispatch_fn;
 use libc::{c_int, c_void};
 use qb::ipc::{Connection, Next, Poller, Priority, Watch};

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //! `qb/qblog.h`: logging. The variadic functions are in `capi/shim/log.c`.
 
+mod compact;
 pub mod glue;
 mod journal;
 mod print;
-mod private;
 mod sinks;
 
 use crate::handle::{count, cstr, set_errno, status};
@@ -390,8 +390,11 @@ pub unsafe extern "C" fn qb_log_blackbox_write_to_file(filename: *const c_char) 
     if !emit::has_blackbox() {
         return -(libc::ENOENT as ssize_t);
     }
+    if filename.is_null() {
+        return -(libc::EFAULT as ssize_t);
+    }
     let flags = libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC | libc::O_CLOEXEC;
-    // SAFETY: NULL (EFAULT) or NUL-terminated by contract.
+    // SAFETY: not NULL, and NUL-terminated by contract.
     let fd = unsafe { libc::open(filename, flags, 0o600 as c_uint) };
     if fd < 0 {
         return count(Err(Error::last_os()));

@@ -355,16 +355,17 @@ pub unsafe extern "C" fn qb_map_foreach(
 }
 
 impl qb_map_iter_t {
-    #[inline]
-    fn next(&self) -> Option<(*mut c_char, *mut c_void)> {
-        match self.iter.advance_cached() {
-            Some((key, value)) if !value.is_null() => Some((key, value)),
-            Some((key, value)) if !self.skip_null => Some((key, value)),
-            _ => self.next_slowly(),
-        }
+    /// The next entry if the engine has it at hand; None says nothing about the end.
+    #[inline(always)]
+    fn next_at_hand(&self) -> Option<(*mut c_char, *mut c_void)> {
+        self.iter.advance_cached().filter(|(_, value)| !(self.skip_null && value.is_null()))
     }
 
-    #[cold]
+    #[inline]
+    fn next(&self) -> Option<(*mut c_char, *mut c_void)> {
+        self.next_at_hand().or_else(|| self.next_slowly())
+    }
+
     #[inline(never)]
     fn next_slowly(&self) -> Option<(*mut c_char, *mut c_void)> {
         loop {
@@ -435,7 +436,27 @@ pub unsafe extern "C" fn qb_map_pref_iter_create(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qb_map_iter_next(i: *mut qb_map_iter_t, value: *mut *mut c_void) -> *const c_char {
     // SAFETY: NULL or open by the caller's contract.
-    let Some((key, found)) = (unsafe { borrow(i) }).and_then(|i| i.next()) else { return std::ptr::null() };
+    let Some(i) = (unsafe { borrow(i) }) else { return std::ptr::null() };
+    match i.next_at_hand() {
+        Some((key, found)) => {
+            if !value.is_null() {
+                // SAFETY: not NULL, and writable by the caller's contract.
+                unsafe { *value = found };
+            }
+            key
+        }
+        // SAFETY: forwards this function's own contract.
+        None => unsafe { next_slowly(i, value) },
+    }
+}
+
+/// The rare half of qb_map_iter_next(), apart so that the other needs no stack.
+///
+/// # Safety
+/// `value` is NULL or writable.
+#[inline(never)]
+unsafe fn next_slowly(i: &qb_map_iter_t, value: *mut *mut c_void) -> *const c_char {
+    let Some((key, found)) = i.next_slowly() else { return std::ptr::null() };
     if !value.is_null() {
         // SAFETY: not NULL, and writable by the caller's contract.
         unsafe { *value = found };

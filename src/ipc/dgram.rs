@@ -18,7 +18,7 @@ use super::shm::{ConnectionDir, open_directory, owners, tolerate_eperm};
 use crate::limits;
 use crate::shm::Mapping;
 use crate::sync::{AtomicBool, Ordering::Relaxed};
-use crate::sys::dir::{self, FileId};
+use crate::sys::dir::{self, Dir, FileId};
 use crate::sys::socket::{self, Address, Credentials};
 use crate::{Error, Result};
 use std::collections::VecDeque;
@@ -69,7 +69,7 @@ impl Control {
     }
 
     /// Opens the file that the server named, if it is one that a server makes for us.
-    fn open(path: &[u8], server: &Credentials) -> Result<Self> {
+    fn open(path: &[u8], server: &Credentials) -> Result<(Self, Dir)> {
         let (dir, name) = open_directory(path, server)?;
         let fd = dir.open_file(name)?;
         let stat = dir::fstat(fd.as_fd())?;
@@ -80,7 +80,9 @@ impl Control {
         {
             return Err(Error::Corrupt);
         }
-        Ok(Self { pages: Mapping::map(fd.as_fd(), CONTROL_LEN)?, name: name.to_owned(), id: stat.id })
+        let control =
+            Self { pages: Mapping::map(fd.as_fd(), CONTROL_LEN)?, name: name.to_owned(), id: stat.id };
+        Ok((control, dir))
     }
 
     /// Datagrams in flight, as the two sides say; never negative.
@@ -205,23 +207,31 @@ impl Line {
 }
 
 /// Requests, on the server's side.
-pub(super) struct ServerRequests(Line);
+///
+/// Until the socket is connected anybody may send to it, and connecting leaves in the queue what is there. So the source
+/// of every datagram is looked at until the queue was seen empty once after that.
+pub(super) struct ServerRequests {
+    line: Line,
+    /// Only the client's datagrams can be in the queue.
+    clean: bool,
+}
 
 impl ServerRequests {
     /// The socket they come in on.
     pub fn fd(&self) -> BorrowedFd<'_> {
-        self.0.channel.fd()
+        self.line.channel.fd()
     }
 
     /// Messages in flight, as a hint.
     pub fn queued(&self) -> u32 {
-        self.0.channel.control.queued(Record::Request)
+        self.line.channel.control.queued(Record::Request)
     }
 
-    /// Takes the next request. The first one tells that the client has made its socket, and connects ours to it.
+    /// Takes the next request; [`Error::Busy`] when there is none, and for a stranger's datagram, which is dropped. The
+    /// first one tells that the client has made its socket, and connects ours to it.
     pub fn recv(&mut self, buffer: &mut [u8]) -> Result<usize> {
-        let Line { channel, client, connected } = &self.0;
-        if connected.load(Relaxed) {
+        let Line { channel, client, .. } = &self.line;
+        if self.clean {
             return channel.recv(buffer);
         }
         let (n, from) = socket::recv_from(channel.fd(), buffer)?;
@@ -229,7 +239,11 @@ impl ServerRequests {
             return Err(Error::Busy);
         }
         channel.control.add(Record::Request, 1_u32.wrapping_neg());
-        if self.0.connect()? { Ok(n) } else { Err(Error::Disconnected) }
+        if !self.line.connect()? {
+            return Err(Error::Disconnected);
+        }
+        self.clean = socket::peek(channel.fd(), &mut [0]) == Err(Error::Busy);
+        Ok(n)
     }
 }
 
@@ -311,8 +325,12 @@ impl ServerSockets {
         let address = |end: &str| Address::abstract_name(format!("{base}-{end}").as_bytes());
         let control = Arc::new(Control::make(dir, service, auth)?);
         let set_up = || -> Result<(OwnedFd, OwnedFd)> {
-            let size = max_msg_size as usize;
-            Ok((socket::datagram(&address("request"), size)?, socket::datagram(&address("event-tx"), size)?))
+            let bound = |end: &str| -> Result<OwnedFd> {
+                let fd = socket::datagram(max_msg_size as usize)?;
+                socket::bind(fd.as_fd(), &address(end))?;
+                Ok(fd)
+            };
+            Ok((bound("request")?, bound("event-tx")?))
         };
         let (request, event) = match set_up() {
             Ok(pair) => pair,
@@ -326,7 +344,12 @@ impl ServerSockets {
         let events = Line::new(event, &control, Record::Event, Record::Event, address("event"));
         answer.response = base.into_bytes();
         let responses = Outbox::new(requests.clone());
-        Ok(Self { requests: ServerRequests(requests), responses, events: Outbox::new(events), control })
+        Ok(Self {
+            requests: ServerRequests { line: requests, clean: false },
+            responses,
+            events: Outbox::new(events),
+            control,
+        })
     }
 }
 
@@ -336,6 +359,19 @@ pub(super) struct ClientSockets {
     pub requests: Channel,
     /// Events in.
     pub events: Channel,
+    /// Where the control file is.
+    pub dir: Dir,
+}
+
+/// Whether the server's control file is still where the server put it.
+pub(super) fn control_file_is_there(channel: &Channel, dir: &Dir) -> bool {
+    dir.stat(&channel.control.name).is_ok_and(|stat| stat.id == channel.control.id)
+}
+
+/// Removes what the server left behind when it died: the file that was verified when it was opened.
+pub(super) fn remove_leftovers(channel: &Channel, dir: &Dir) {
+    let _ = dir.unlink_same(&channel.control.name, &channel.control.id);
+    let _ = dir.remove_self();
 }
 
 impl ClientSockets {
@@ -347,7 +383,8 @@ impl ClientSockets {
         if directory(&answer.request) != directory(&answer.response) {
             return Err(Error::Corrupt);
         }
-        let control = Arc::new(Control::open(&answer.request, server)?);
+        let (control, dir) = Control::open(&answer.request, server)?;
+        let control = Arc::new(control);
         let size = answer.max_msg_size as usize;
         let connected = |own: &str, peer: &str| -> Result<Arc<OwnedFd>> {
             let address = |end: &str| {
@@ -356,8 +393,10 @@ impl ClientSockets {
                 name.extend_from_slice(end.as_bytes());
                 Address::abstract_name(&name)
             };
-            let fd = socket::datagram(&address(own), size)?;
+            // Connected before it has a name: at no time can anybody but the server send to it.
+            let fd = socket::datagram(size)?;
             socket::connect(fd.as_fd(), &address(peer))?;
+            socket::bind(fd.as_fd(), &address(own))?;
             Ok(Arc::new(fd))
         };
         let requests = connected("response", "request")?;
@@ -365,6 +404,7 @@ impl ClientSockets {
         Ok(Self {
             requests: Channel::new(&requests, &control, Record::Request, Record::Response),
             events: Channel::new(&events, &control, Record::Event, Record::Event),
+            dir,
         })
     }
 }

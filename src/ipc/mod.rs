@@ -19,6 +19,8 @@
 mod client;
 mod dgram;
 mod doorbell;
+#[cfg(test)]
+mod hostile_tests;
 mod poll;
 mod rendezvous;
 mod service;

@@ -5,13 +5,15 @@ use crate::{Error, Result};
 
 /// `PIECE` items per piece, a power of two. Only the first piece, of `FIRST` items, grows by being moved.
 pub(super) struct Arena<T, const PIECE: usize, const FIRST: usize> {
+    /// All but the last have room for `PIECE` items.
     pieces: Vec<Vec<T>>,
     len: usize,
+    capacity: usize,
 }
 
 impl<T, const PIECE: usize, const FIRST: usize> Arena<T, PIECE, FIRST> {
     pub const fn new() -> Self {
-        Arena { pieces: Vec::new(), len: 0 }
+        Arena { pieces: Vec::new(), len: 0, capacity: 0 }
     }
 
     #[inline]
@@ -29,31 +31,46 @@ impl<T, const PIECE: usize, const FIRST: usize> Arena<T, PIECE, FIRST> {
         self.pieces.get_mut(at as usize / PIECE)?.get_mut(at as usize % PIECE)
     }
 
-    /// Room for `n` more items, at most one piece, so that pushing them cannot fail.
+    /// How many more items fit in.
+    #[inline]
+    pub fn room(&self) -> usize {
+        self.capacity - self.len
+    }
+
+    /// Room for `n` more items, so that pushing them cannot fail.
+    #[inline]
     pub fn reserve(&mut self, n: usize) -> Result<()> {
-        let room: usize =
-            self.pieces.iter().rev().take(2).map(|p| PIECE.min(p.capacity()) - p.len().min(PIECE)).sum();
-        if room >= n {
-            return Ok(());
-        }
+        if self.room() >= n { Ok(()) } else { self.enlarge(n) }
+    }
+
+    #[cold]
+    fn enlarge(&mut self, n: usize) -> Result<()> {
         if let [first] = self.pieces.as_mut_slice()
-            && first.len() < PIECE
+            && first.capacity() < PIECE
         {
-            let more = first.len().clamp(n, PIECE).min(PIECE - first.len());
-            first.try_reserve_exact(more).map_err(|_| Error::NoMemory)?;
-            if more >= n {
-                return Ok(());
-            }
+            let size = (first.len() + (first.len() / 2).max(n)).min(PIECE);
+            first.try_reserve_exact(size - first.len()).map_err(|_| Error::NoMemory)?;
+            self.capacity = first.capacity().min(PIECE);
         }
-        let mut piece = Vec::new();
-        let size = if self.pieces.is_empty() { n.clamp(FIRST, PIECE) } else { PIECE };
-        piece.try_reserve_exact(size).map_err(|_| Error::NoMemory)?;
-        self.pieces.try_reserve(1).map_err(|_| Error::NoMemory)?;
-        self.pieces.push(piece);
+        while self.room() < n {
+            let size = if self.pieces.is_empty() { n.clamp(FIRST, PIECE) } else { PIECE };
+            let mut piece = Vec::new();
+            piece.try_reserve_exact(size).map_err(|_| Error::NoMemory)?;
+            self.pieces.try_reserve(1).map_err(|_| Error::NoMemory)?;
+            self.capacity += piece.capacity().min(PIECE);
+            self.pieces.push(piece);
+        }
         Ok(())
     }
 
+    /// Removes all items and keeps the memory.
+    pub fn clear(&mut self) {
+        self.pieces.iter_mut().for_each(Vec::clear);
+        self.len = 0;
+    }
+
     /// Adds an item after [`Arena::reserve`]; its number.
+    #[inline]
     pub fn push(&mut self, item: T) -> u32 {
         let at = self.len;
         if let Some(piece) = self.pieces.get_mut(at / PIECE) {

@@ -41,27 +41,27 @@ impl Buckets {
         let bucket = self.bucket_of(entries.text(slot));
         let Some((first, last)) = self.table.get_mut(bucket as usize) else { return };
         let prev = last.wrapping_sub(1);
+        // Without a branch, which nobody could predict: the first entry of a bucket precedes itself for a moment.
+        let before = if *last == 0 { slot } else { prev };
+        *first = if *first == 0 { slot + 1 } else { *first };
         *last = slot + 1;
-        if *first == 0 {
-            *first = slot + 1;
+        if let Some(link) = entries.link_mut(before) {
+            link.next = slot;
         }
-        if let Some(before) = entries.get_mut(prev) {
-            before.next = slot;
-        }
-        if let Some(entry) = entries.get_mut(slot) {
-            (entry.bucket, entry.prev, entry.next) = (bucket, prev, NONE);
+        if let Some(link) = entries.link_mut(slot) {
+            (link.bucket, link.prev, link.next) = (bucket, prev, NONE);
         }
     }
 
     pub fn remove<K: Key, V: Clone>(&mut self, slot: u32, entries: &mut Entries<K, V>) {
-        let Some(entry) = entries.get(slot) else { return };
-        let (bucket, prev, next) = (entry.bucket, entry.prev, entry.next);
+        let Some(link) = entries.link(slot) else { return };
+        let (bucket, prev, next) = (link.bucket, link.prev, link.next);
         let Some((first, last)) = self.table.get_mut(bucket as usize) else { return };
-        match entries.get_mut(prev) {
+        match entries.link_mut(prev) {
             Some(before) => before.next = next,
             None => *first = next.wrapping_add(1),
         }
-        match entries.get_mut(next) {
+        match entries.link_mut(next) {
             Some(after) => after.prev = prev,
             None => *last = prev.wrapping_add(1),
         }
@@ -72,11 +72,11 @@ impl Buckets {
     pub fn next<K: Key, V: Clone>(&self, place: (u32, u32), entries: &Entries<K, V>) -> (u32, (u32, u32)) {
         let (mut bucket, mut next) = place;
         loop {
-            while let Some(entry) = entries.get(next) {
-                if entry.state == State::Live {
-                    return (next, (bucket, entry.next));
+            while let Some(link) = entries.link(next) {
+                if link.state == State::Live {
+                    return (next, (bucket, link.next));
                 }
-                next = entry.next;
+                next = link.next;
             }
             loop {
                 let Some((first, _)) = self.table.get(bucket as usize) else { return (NONE, (bucket, NONE)) };
@@ -89,8 +89,56 @@ impl Buckets {
         }
     }
 
+    /// Copies the entries from a place on, as many as fit, and moves the place behind them; all are live. How many
+    /// there were. This reads no entry, and no link of one that is alone in its bucket.
+    pub fn read<K: Key, V: Clone>(
+        &self,
+        place: &mut (u32, u32),
+        entries: &Entries<K, V>,
+        out: &mut [u32],
+    ) -> usize {
+        let (mut bucket, next) = *place;
+        let mut n = 0;
+        let chain = |n: &mut usize, out: &mut [u32], mut next: u32, last: u32| {
+            while let Some(free) = out.get_mut(*n) {
+                *free = next;
+                *n += 1;
+                if next == last {
+                    return NONE;
+                }
+                next = entries.link(next).map_or(NONE, |l| l.next);
+            }
+            next
+        };
+        if next != NONE {
+            let last =
+                self.table.get((bucket as usize).wrapping_sub(1)).map_or(NONE, |b| b.1.wrapping_sub(1));
+            place.1 = chain(&mut n, out, next, last);
+            if place.1 != NONE {
+                return n;
+            }
+        }
+        for (first, last) in self.table.get(bucket as usize..).unwrap_or(&[]) {
+            let Some(free) = out.get_mut(n) else { break };
+            bucket += 1;
+            // Without a branch: which buckets are empty cannot be predicted.
+            *free = first.wrapping_sub(1);
+            n += usize::from(*first != 0);
+            if first != last {
+                let next = entries.link(first - 1).map_or(NONE, |l| l.next);
+                let rest = chain(&mut n, out, next, last - 1);
+                if rest != NONE {
+                    *place = (bucket, rest);
+                    return n;
+                }
+            }
+        }
+        *place = (bucket, NONE);
+        n
+    }
+
     /// The place behind an entry.
     pub fn behind<K: Key, V: Clone>(&self, slot: u32, entries: &Entries<K, V>) -> (u32, u32) {
-        entries.get(slot).map_or((0, NONE), |e| (e.bucket + 1, e.next))
+        entries.link(slot).map_or((0, NONE), |e| (e.bucket + 1, e.next))
     }
 }

@@ -3,15 +3,16 @@
 //! is kept only by what is told when the entry goes: the index, the order, and iterators (through the map).
 
 use super::arena::Arena;
-use super::key::{Digest, Key, Query, SHORT};
+use super::key::{Digest, Key, LONG, Query, SHORT};
+use super::pending::Pending;
 use crate::{Error, Result};
 
 /// No slot.
 pub(super) const NONE: u32 = u32::MAX;
-/// Entries per piece of memory: 12 KiB when keys and values are pointers.
+/// The bucket of an entry that is not in the order yet.
+pub(super) const UNSORTED: u32 = u32::MAX;
+/// Entries per piece of memory: 8 KiB when keys and values are pointers.
 const PIECE: usize = 256;
-/// A length that says: the text is elsewhere.
-const LONG: u8 = u8::MAX;
 
 /// Where an entry is in its life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,22 +25,28 @@ pub(super) enum State {
     Leaving,
 }
 
-/// One entry: 48 bytes when key and value are pointers.
+/// What is needed to look up: 32 bytes, in one cache line, when key and value are pointers.
+#[repr(align(32))]
 pub(super) struct Entry<K, V> {
     pair: Option<(K, V)>,
-    /// The text of a key of at most 16 bytes, zero-padded.
-    raw: [u8; SHORT],
-    /// Neighbours in the bucket; `next` also chains free slots.
+    /// A short key's text, or what stands for a long one: see [`Query`].
+    raw: [u8; SHORT + 1],
+}
+
+/// What is needed to change the map or to iterate.
+pub(super) struct Link {
+    /// Neighbours in the bucket or among the pending entries; `next` also chains free slots.
     pub prev: u32,
     pub next: u32,
+    /// Number of the bucket, or [`UNSORTED`]. Any other number in maps without buckets.
     pub bucket: u32,
-    len: u8,
     pub state: State,
 }
 
 /// All entries of one map.
 pub(super) struct Entries<K, V> {
     all: Arena<Entry<K, V>, PIECE, 32>,
+    links: Arena<Link, PIECE, 32>,
     /// Texts of long keys, by slot, when the map keeps copies.
     copies: Vec<Box<[u8]>>,
     copy_keys: bool,
@@ -48,7 +55,7 @@ pub(super) struct Entries<K, V> {
 
 impl<K: Key, V: Clone> Entries<K, V> {
     pub fn new(copy_keys: bool) -> Self {
-        Entries { all: Arena::new(), copies: Vec::new(), copy_keys, free: NONE }
+        Entries { all: Arena::new(), links: Arena::new(), copies: Vec::new(), copy_keys, free: NONE }
     }
 
     /// Room for one more entry, so that [`Entries::add`] cannot fail.
@@ -59,6 +66,7 @@ impl<K: Key, V: Clone> Entries<K, V> {
                 return Err(Error::NoMemory);
             }
             self.all.reserve(1)?;
+            self.links.reserve(1)?;
         }
         if self.copy_keys && text_len > SHORT {
             let want = self.all.len() + 1;
@@ -69,28 +77,32 @@ impl<K: Key, V: Clone> Entries<K, V> {
         Ok(())
     }
 
-    /// Stores a pair in the lowest-cost free slot.
-    pub fn add(&mut self, key: K, value: V, digest: &Digest, copy: Option<Box<[u8]>>) -> u32 {
-        let len = if digest.len <= SHORT { digest.len as u8 } else { LONG };
-        let raw = digest.raw.to_le_bytes();
-        let entry = Entry {
-            pair: Some((key, value)),
-            raw,
-            prev: NONE,
-            next: NONE,
-            bucket: 0,
-            len,
-            state: State::Live,
-        };
+    /// Stores a pair in a free slot, and appends that to the pending ones.
+    #[inline]
+    pub fn add(
+        &mut self,
+        key: K,
+        value: V,
+        digest: &Digest,
+        copy: Option<Box<[u8]>>,
+        pending: &mut Pending,
+    ) -> u32 {
+        let entry = Entry { pair: Some((key, value)), raw: digest.raw.to_le_bytes() };
+        let prev = pending.last();
+        let link = Link { prev, next: NONE, bucket: UNSORTED, state: State::Live };
         let slot = self.free;
-        let slot = match self.all.get_mut(slot) {
-            Some(place) => {
-                self.free = place.next;
-                *place = entry;
+        let slot = match (self.all.get_mut(slot), self.links.get_mut(slot)) {
+            (Some(old), Some(old_link)) => {
+                self.free = old_link.next;
+                (*old, *old_link) = (entry, link);
                 slot
             }
-            None => self.all.push(entry),
+            _ => {
+                self.links.push(link);
+                self.all.push(entry)
+            }
         };
+        pending.push(slot, self.link_mut(prev));
         if let Some(text) = copy {
             let at = slot as usize;
             if self.copies.len() <= at {
@@ -114,19 +126,18 @@ impl<K: Key, V: Clone> Entries<K, V> {
     }
 
     /// Frees a slot and hands back what was in it.
+    #[inline]
     pub fn release(&mut self, slot: u32) -> Option<(K, V)> {
-        let free = self.free;
-        let entry = self.all.get_mut(slot)?;
-        if entry.state == State::Free {
+        let link = self.links.get_mut(slot)?;
+        if link.state == State::Free {
             return None;
         }
-        entry.state = State::Free;
-        entry.next = free;
-        self.free = slot;
+        link.state = State::Free;
+        link.next = std::mem::replace(&mut self.free, slot);
         if let Some(copy) = self.copies.get_mut(slot as usize) {
             *copy = Box::default();
         }
-        entry.pair.take()
+        self.all.get_mut(slot)?.pair.take()
     }
 
     #[inline]
@@ -139,28 +150,42 @@ impl<K: Key, V: Clone> Entries<K, V> {
         self.all.get_mut(slot)
     }
 
+    #[inline]
+    pub fn link(&self, slot: u32) -> Option<&Link> {
+        self.links.get(slot)
+    }
+
+    #[inline]
+    pub fn link_mut(&mut self, slot: u32) -> Option<&mut Link> {
+        self.links.get_mut(slot)
+    }
+
+    #[inline]
     pub fn state(&self, slot: u32) -> State {
-        self.get(slot).map_or(State::Free, |e| e.state)
+        self.link(slot).map_or(State::Free, |l| l.state)
     }
 
     /// Whether the entry's key is the one asked for.
-    #[inline]
+    #[inline(always)]
     pub fn is(&self, slot: u32, query: &Query<'_>) -> bool {
         match self.get(slot) {
-            // Both sides are padded with zeros, so the length must be compared as well.
-            Some(e) if e.len != LONG => {
-                u128::from_le_bytes(e.raw) == query.raw && usize::from(e.len) == query.bytes.len()
+            Some(e) if u128::from_le_bytes(e.raw) == query.raw => {
+                query.bytes.len() <= SHORT || self.is_text(slot, query.bytes)
             }
-            Some(_) => self.text(slot) == query.bytes,
-            None => false,
+            _ => false,
         }
+    }
+
+    #[inline(never)]
+    fn is_text(&self, slot: u32, text: &[u8]) -> bool {
+        self.text(slot) == text
     }
 
     /// The text of an entry's key.
     #[inline]
     pub fn text(&self, slot: u32) -> &[u8] {
         match self.get(slot) {
-            Some(e) if e.len != LONG => e.raw.get(..usize::from(e.len)).unwrap_or(&[]),
+            Some(e) if e.raw[SHORT] != LONG => e.raw.get(..usize::from(e.raw[SHORT])).unwrap_or(&[]),
             Some(_) if self.copy_keys => self.copies.get(slot as usize).map_or(&[], |c| c),
             Some(Entry { pair: Some((key, _)), .. }) => key.bytes(),
             _ => &[],

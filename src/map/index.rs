@@ -11,6 +11,8 @@ pub(super) struct Index {
 }
 
 const SMALLEST: usize = 64;
+/// Up to here growing means four times as many words.
+const QUICKLY_UP_TO: usize = 4096;
 const NEVER_SHRINK_BELOW: usize = 1024;
 
 impl Index {
@@ -25,31 +27,34 @@ impl Index {
         Ok(index)
     }
 
-    /// The slot with this hash for which `matches` says yes.
-    #[inline]
-    pub fn find(&self, hash: u32, mut matches: impl FnMut(u32) -> bool) -> Option<u32> {
+    /// The slot with this hash for which `matches` says yes, and the place of its word; or the place for it.
+    #[inline(always)]
+    pub fn probe(&self, hash: u32, mut matches: impl FnMut(u32) -> bool) -> (Option<u32>, usize) {
         let words = self.words.as_slice();
         let mask = words.len().wrapping_sub(1);
         let mut at = hash as usize & mask;
         loop {
-            let word = *words.get(at)?;
-            if word == 0 {
-                return None;
+            let Some(&word) = words.get(at) else { return (None, at) };
+            if (word >> 32) as u32 == hash && word != 0 && matches(word as u32 - 1) {
+                return (Some(word as u32 - 1), at);
             }
-            if (word >> 32) as u32 == hash && matches(word as u32 - 1) {
-                return Some(word as u32 - 1);
+            if word == 0 {
+                return (None, at);
             }
             at = (at + 1) & mask;
         }
     }
 
     /// Makes room for one more word, so that the next [`Index::insert`] cannot fail.
+    #[inline]
     pub fn reserve(&mut self) -> Result<()> {
         // At most two thirds are used: probing stays short, and an empty word always ends it.
-        if (self.used + 1) * 3 <= self.words.len() * 2 {
-            return Ok(());
-        }
-        let factor = if self.words.len() <= SMALLEST { 4 } else { 2 };
+        if (self.used + 1) * 3 <= self.words.len() * 2 { Ok(()) } else { self.enlarge() }
+    }
+
+    #[cold]
+    fn enlarge(&mut self) -> Result<()> {
+        let factor = if self.words.len() <= QUICKLY_UP_TO { 4 } else { 2 };
         self.resize((self.words.len() * factor).max(SMALLEST))
     }
 
@@ -74,43 +79,55 @@ impl Index {
         self.words[at] = word;
     }
 
-    /// Adds a slot; [`Index::reserve`] came before.
-    pub fn insert(&mut self, hash: u32, slot: u32) {
-        self.place(u64::from(hash) << 32 | (u64::from(slot) + 1));
-        self.used += 1;
+    /// Adds a slot at the place that [`Index::probe`] said; nothing was changed since.
+    #[inline]
+    pub fn insert_at(&mut self, place: usize, hash: u32, slot: u32) {
+        if let Some(word) = self.words.get_mut(place) {
+            *word = u64::from(hash) << 32 | (u64::from(slot) + 1);
+            self.used += 1;
+        }
     }
 
     /// Forgets a slot; nothing happens when it is not there.
     pub fn remove(&mut self, hash: u32, slot: u32) {
-        let wanted = u64::from(hash) << 32 | (u64::from(slot) + 1);
-        let mask = self.words.len().wrapping_sub(1);
-        let mut hole = hash as usize & mask;
-        loop {
-            match self.words.get(hole) {
-                Some(&word) if word == wanted => break,
-                None | Some(0) => return,
-                Some(_) => hole = (hole + 1) & mask,
-            }
+        if let (Some(_), place) = self.probe(hash, |s| s == slot) {
+            self.remove_at(place);
         }
+    }
+
+    /// Forgets the slot at the place that [`Index::probe`] said; nothing was changed since.
+    #[inline]
+    pub fn remove_at(&mut self, place: usize) {
+        let words = self.words.as_mut_slice();
+        let mask = words.len().wrapping_sub(1);
         // Words behind the hole move into it unless that would put them before their home.
-        let mut at = hole;
+        let (mut hole, mut at) = (place, place);
         loop {
             at = (at + 1) & mask;
-            let word = self.words[at];
+            let word = words.get(at).copied().unwrap_or(0);
             if word == 0 {
                 break;
             }
             let home = (word >> 32) as usize & mask;
             if at.wrapping_sub(home) & mask >= at.wrapping_sub(hole) & mask {
-                self.words[hole] = word;
+                if let Some(free) = words.get_mut(hole) {
+                    *free = word;
+                }
                 hole = at;
             }
         }
-        self.words[hole] = 0;
-        self.used -= 1;
-        if self.used * 8 < self.words.len() && self.words.len() > NEVER_SHRINK_BELOW {
-            // Shrinking is a convenience: without memory the table stays large.
-            let _ = self.resize(self.words.len() / 4);
+        if let Some(free) = words.get_mut(hole) {
+            *free = 0;
+            self.used -= 1;
         }
+        if self.used * 8 < self.words.len() && self.words.len() > NEVER_SHRINK_BELOW {
+            self.shrink();
+        }
+    }
+
+    #[cold]
+    fn shrink(&mut self) {
+        // Shrinking is a convenience: without memory the table stays large.
+        let _ = self.resize(self.words.len() / 4);
     }
 }

@@ -5,19 +5,20 @@
 //! An iterator reads a few entries ahead. Every change of the map raises its version, after which what was read ahead
 //! is thrown away; as long as nothing changes, moving on touches the iterator alone.
 
+use super::Kind;
 use super::entries::{NONE, State};
+use super::inner::{Inner, Order, tell};
 use super::key::Key;
 use super::notify::Notifier;
 use super::run::Texts;
 use super::tree::Place;
-use super::{Inner, Kind, Order, tell};
 use std::cell::{Cell, RefCell};
 use std::num::NonZeroU32;
 use std::rc::Rc;
 
 /// How many entries are read ahead at first, and at most.
 const FEW: usize = 12;
-const MANY: usize = 16;
+const MANY: usize = 32;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -44,44 +45,63 @@ struct Item<H, V> {
 
 type Ahead<H, V> = Cell<Option<Item<H, V>>>;
 
+/// The part of an iterator that its map knows. Maps keep one in reserve, so that iterating a little allocates little.
+pub(super) struct Spot<H, V> {
+    /// The entry on which the iterator stands, or NONE.
+    pub position: Cell<u32>,
+    /// The map's version.
+    version: Rc<Cell<u64>>,
+    ahead: [Ahead<H, V>; MANY],
+    prefix: RefCell<Vec<u8>>,
+}
+
 /// A position in a map. Entries added ahead of it are seen, removed ones are not; the current entry may be removed.
 pub struct Iter<K: Key, V: Clone, N: Notifier<K::Handle, V>> {
     inner: Rc<RefCell<Inner<K, V, N>>>,
-    position: Rc<Cell<u32>>,
-    /// The map's version, and what it was when we read ahead.
-    version: Rc<Cell<u64>>,
+    spot: Rc<Spot<K::Handle, V>>,
+    /// What the version was when we read ahead.
     seen: Cell<u64>,
     /// The next of `ahead`, and how many were wanted last time.
     at: Cell<usize>,
     wanted: Cell<usize>,
-    ahead: [Ahead<K::Handle, V>; MANY],
     stage: Cell<Stage>,
     cursor: Cell<Cursor>,
     /// Where the last entry of `ahead` was.
     hint: Cell<Place>,
-    prefix: Option<Box<[u8]>>,
+    has_prefix: bool,
 }
 
 impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iter<K, V, N> {
-    pub(super) fn new(inner: Rc<RefCell<Inner<K, V, N>>>, prefix: Option<&[u8]>) -> Self {
+    #[inline]
+    pub(super) fn new(inner: &Rc<RefCell<Inner<K, V, N>>>, prefix: Option<&[u8]>) -> Self {
         let mut map = inner.borrow_mut();
-        let prefix = prefix.filter(|p| map.kind == Kind::Prefixed && !p.is_empty()).map(Box::from);
-        let position = Rc::new(Cell::new(NONE));
-        map.positions.push(Rc::clone(&position));
-        let version = Rc::clone(&map.version);
+        let prefix = prefix.filter(|p| map.kind == Kind::Prefixed && !p.is_empty());
+        let spot = map.spare_spot.take().unwrap_or_else(|| {
+            Rc::new(Spot {
+                position: Cell::new(NONE),
+                version: Rc::clone(&map.version),
+                ahead: [const { Cell::new(None) }; MANY],
+                prefix: RefCell::default(),
+            })
+        });
+        spot.position.set(NONE);
+        if let Some(prefix) = prefix {
+            let mut own = spot.prefix.borrow_mut();
+            own.clear();
+            own.extend_from_slice(prefix);
+        }
+        map.spots.push(Rc::clone(&spot));
         drop(map);
         Iter {
-            inner,
-            position,
-            version,
+            inner: Rc::clone(inner),
+            spot,
             seen: Cell::new(0),
             at: Cell::new(0),
-            wanted: Cell::new(FEW),
-            ahead: [const { Cell::new(None) }; MANY],
+            wanted: Cell::new(0),
             stage: Cell::new(Stage::Fresh),
             cursor: Cell::new(Cursor::End),
             hint: Cell::new(Place::NOWHERE),
-            prefix,
+            has_prefix: prefix.is_some(),
         }
     }
 
@@ -97,29 +117,27 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iter<K, V, N> {
     }
 
     /// The quick part of [`Iter::advance`]: the next entry if it was read ahead. None says nothing about the end.
-    #[inline]
+    #[inline(always)]
     pub fn advance_cached(&self) -> Option<(K::Handle, V)> {
-        let at = self.at.get();
-        if self.seen.get() != self.version.get() {
+        let (at, spot) = (self.at.get(), &*self.spot);
+        if self.seen.get() != spot.version.get() {
             return None;
         }
-        let item = self.ahead.get(at)?.take()?;
+        let item = spot.ahead.get(at)?.take()?;
         self.at.set(at + 1);
-        self.position.set(item.mark.get() - 1);
+        spot.position.set(item.mark.get() - 1);
         Some((item.key, item.value))
     }
 
     /// Reads the next entries, steps onto the first of them, and releases the entry left behind.
     #[inline(never)]
     fn read_ahead(&self) -> Option<(K::Handle, V)> {
-        // Values are dropped with nothing borrowed.
-        for unread in self.ahead.get(self.at.get()..self.wanted.get()).unwrap_or(&[]) {
-            drop(unread.take());
-        }
+        self.forget_ahead();
+        self.inner.borrow_mut().settle();
         let map = self.inner.borrow();
-        let current = self.position.get();
+        let current = self.spot.position.get();
         let fresh = self.stage.get() == Stage::Fresh;
-        let unchanged = self.seen.get() == self.version.get() && !fresh;
+        let unchanged = self.seen.get() == self.spot.version.get() && !fresh;
         let mut cursor = match self.stage.get() {
             Stage::Ended => Cursor::End,
             _ if unchanged => self.cursor.get(),
@@ -131,8 +149,19 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iter<K, V, N> {
             (false, false) => 1,
         };
         let mut first = NONE;
-        let places = self.ahead.get(..wanted).unwrap_or(&[]);
+        let places = self.spot.ahead.get(..wanted).unwrap_or(&[]);
         match (&map.order, &mut cursor) {
+            (Order::Buckets(buckets), Cursor::Bucket(from)) if map.held == 0 => {
+                let mut slots = [NONE; MANY];
+                let slots = slots.get_mut(..wanted).unwrap_or(&mut []);
+                let found = buckets.read(from, &map.entries, slots);
+                for (place, slot) in places.iter().zip(slots.iter().take(found)) {
+                    fill(&map, place, *slot);
+                }
+                if found > 0 {
+                    first = slots.first().copied().unwrap_or(NONE);
+                }
+            }
             (Order::Buckets(buckets), Cursor::Bucket(from)) => {
                 for place in places {
                     let (slot, behind) = buckets.next(*from, &map.entries);
@@ -167,13 +196,13 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iter<K, V, N> {
         }
         self.cursor.set(cursor);
         self.wanted.set(wanted);
-        self.seen.set(self.version.get());
+        self.seen.set(self.spot.version.get());
         self.at.set(1);
-        self.position.set(first);
+        self.spot.position.set(first);
         self.stage.set(if first == NONE { Stage::Ended } else { Stage::Running });
         let held = map.held > 0 && current != NONE;
         drop(map);
-        let item = self.ahead.first().and_then(Cell::take);
+        let item = self.spot.ahead.first().and_then(Cell::take);
         if held {
             drop(item);
             return self.leave(current);
@@ -181,10 +210,20 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iter<K, V, N> {
         item.map(|i| (i.key, i.value))
     }
 
+    /// Drops what was read ahead, with nothing borrowed.
+    fn forget_ahead(&self) {
+        for unread in self.spot.ahead.get(self.at.get()..self.wanted.get()).unwrap_or(&[]) {
+            drop(unread.take());
+        }
+    }
+
     /// Those of consecutive slots that have our prefix: all, or the first ones.
     fn matching<'a>(&self, map: &Inner<K, V, N>, slots: &'a [u32]) -> &'a [u32] {
-        let Some(prefix) = &self.prefix else { return slots };
-        let ours = |slot: &u32| map.entries.text(*slot).starts_with(prefix);
+        if !self.has_prefix {
+            return slots;
+        }
+        let prefix = self.spot.prefix.borrow();
+        let ours = |slot: &u32| map.entries.text(*slot).starts_with(&prefix);
         match slots.last() {
             Some(last) if !ours(last) => slots.get(..slots.partition_point(ours)).unwrap_or(slots),
             _ => slots,
@@ -202,9 +241,9 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iter<K, V, N> {
         };
         let texts = Texts { entries: &map.entries, collation };
         if fresh {
-            return Cursor::Tree(match &self.prefix {
-                Some(prefix) => tree.seek(prefix, false, &texts),
-                None => tree.first(),
+            return Cursor::Tree(match self.has_prefix {
+                true => tree.seek(&self.spot.prefix.borrow(), false, &texts),
+                false => tree.first(),
             });
         }
         let mut from = current;
@@ -228,13 +267,13 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iter<K, V, N> {
     #[cold]
     fn leave(&self, left: u32) -> Option<(K::Handle, V)> {
         self.release(left);
-        self.inner.borrow().entries.get(self.position.get())?.pair()
+        self.inner.borrow().entries.get(self.spot.position.get())?.pair()
     }
 
     /// Announces and frees a removed entry on which no iterator stands any more.
     fn release(&self, slot: u32) {
         let mut map = self.inner.borrow_mut();
-        if map.entries.state(slot) != State::Held || map.positions.iter().any(|p| p.get() == slot) {
+        if map.entries.state(slot) != State::Held || map.stands_on(slot) {
             return;
         }
         let hash = map.seeds.query(map.entries.text(slot)).hash;
@@ -268,11 +307,12 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iterator for Iter<K, V, N> {
 impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Drop for Iter<K, V, N> {
     /// Moves off the map: a removed entry that only this iterator held is announced and freed.
     fn drop(&mut self) {
+        self.forget_ahead();
         let mut map = self.inner.borrow_mut();
-        if let Some(at) = map.positions.iter().position(|p| Rc::ptr_eq(p, &self.position)) {
-            map.positions.swap_remove(at);
+        if let Some(at) = map.spots.iter().position(|s| Rc::ptr_eq(s, &self.spot)) {
+            map.spare_spot = Some(map.spots.swap_remove(at));
         }
-        let current = self.position.get();
+        let current = self.spot.position.get();
         let held = map.held > 0 && current != NONE;
         drop(map);
         if held {

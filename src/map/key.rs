@@ -50,9 +50,12 @@ impl Key for String {
 }
 
 /// Keys up to this length are kept inside the entry, so that finding them touches no other memory.
-pub(super) const SHORT: usize = 16;
+pub(super) const SHORT: usize = 15;
+/// What stands for the length of longer ones.
+pub(super) const LONG: u8 = u8::MAX;
 
-/// A key to look for: its bytes, and for short ones the zero-padded words that an entry stores.
+/// A key to look for. Of a short one, `raw` is the zero-padded text with the length in the highest byte, so that equal
+/// numbers are equal texts; of a longer one it is a hash, its length and [`LONG`].
 pub(super) struct Query<'a> {
     pub bytes: &'a [u8],
     pub raw: u128,
@@ -76,22 +79,33 @@ impl Seeds {
         Seeds(random.hash_one(1_u8) | 1, random.hash_one(2_u8))
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn query<'a>(&self, bytes: &'a [u8]) -> Query<'a> {
         let len = bytes.len();
         if len <= SHORT {
             let [a, b] = words(bytes);
-            let hash = fold(a ^ self.0, b ^ self.1 ^ ((len as u64) << 59));
-            return Query { bytes, raw: u128::from(a) | u128::from(b) << 64, hash };
+            let b = b | (len as u64) << 56;
+            return Query {
+                bytes,
+                raw: u128::from(a) | u128::from(b) << 64,
+                hash: fold(a ^ self.0, b ^ self.1),
+            };
         }
-        let mut h = self.0 ^ len as u64;
+        self.long_query(bytes)
+    }
+
+    #[inline(never)]
+    fn long_query<'a>(&self, bytes: &'a [u8]) -> Query<'a> {
+        let mut h = self.0 ^ bytes.len() as u64;
         let chunks = bytes.chunks_exact(16);
         let rest = chunks.remainder();
         for c in chunks {
             h = wide(le(c, 0) ^ h, le(c, 8) ^ self.1);
         }
         let last = words(rest);
-        Query { bytes, raw: 0, hash: fold(last[0] ^ h, last[1] ^ self.1) }
+        h = wide(last[0] ^ h, last[1] ^ self.1);
+        let kind = (bytes.len() as u64) << 8 >> 8 | u64::from(LONG) << 56;
+        Query { bytes, raw: u128::from(h) | u128::from(kind) << 64, hash: (h ^ (h >> 32)) as u32 }
     }
 }
 
@@ -125,7 +139,7 @@ fn le4(bytes: &[u8], at: usize) -> u64 {
 }
 
 /// At most 16 bytes as two zero-padded little-endian words, by overlapping loads.
-#[inline]
+#[inline(always)]
 pub(super) fn words(b: &[u8]) -> [u64; 2] {
     let n = b.len();
     match n {

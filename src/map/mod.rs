@@ -9,7 +9,7 @@
 //! | [`Kind::Prefixed`] | bytes as signed numbers, a key before its extensions | the map, or any prefix of keys |
 //!
 //! All kinds find keys through one seeded hash [`index`]. The order is a separate structure ([`buckets`] or [`tree`])
-//! over the same [`entries`]. A map belongs to one thread at a time.
+//! over the same [`entries`], brought up to date when somebody iterates. A map belongs to one thread at a time.
 //!
 //! An entry that is removed while an iterator stands on it stays until the last such iterator moves on; only then are
 //! `Deleted` and `Free` delivered. It is no longer counted, and except in sorted maps [`Map::get`] still finds it.
@@ -19,9 +19,11 @@ mod arena;
 mod buckets;
 mod entries;
 mod index;
+mod inner;
 mod iter;
 mod key;
 mod notify;
+mod pending;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -35,15 +37,16 @@ use crate::{Error, Result};
 use buckets::Buckets;
 use entries::{Entries, NONE, State};
 use index::Index;
-use key::{Collation, Digest, Query, Seeds};
-use notify::{Notice, Notifiers, Target, deliver};
-use run::Texts;
-use std::cell::{Cell, RefCell};
+use inner::{Inner, Order, tell};
+use key::{Collation, Seeds};
+use notify::{Notifiers, Target, deliver};
+use pending::Pending;
+use std::cell::RefCell;
 use std::rc::Rc;
 use tree::Tree;
 
 /// A hashed map starts with an index for at most so many entries.
-const ROOM_AT_ONCE: usize = 10_000;
+const ROOM_AT_ONCE: usize = 1 << 20;
 
 /// What kind of map: see the table of this module.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,40 +59,9 @@ pub enum Kind {
     Prefixed,
 }
 
-enum Order {
-    Buckets(Buckets),
-    Tree(Tree, Collation),
-}
-
-/// Everything behind a map and its iterators. Borrowed for short steps only, never while a callback runs.
-struct Inner<K, V, N> {
-    kind: Kind,
-    entries: Entries<K, V>,
-    index: Index,
-    order: Order,
-    seeds: Seeds,
-    count: usize,
-    /// Grows with every change of the order or of a value.
-    version: Rc<Cell<u64>>,
-    /// On which entry each iterator stands; NONE for those that stand on none.
-    positions: Vec<Rc<Cell<u32>>>,
-    /// Sorted maps: each held entry with the one that came before it, where its iterators go on.
-    anchors: Vec<(u32, u32)>,
-    /// Held entries in all.
-    held: usize,
-    notifiers: Notifiers<N>,
-}
-
 /// A map, see the module's page. Values and key handles are handed out as clones: use pointers or `Rc`.
 pub struct Map<K: Key, V: Clone, N: Notifier<K::Handle, V> = ()> {
     inner: Rc<RefCell<Inner<K, V, N>>>,
-}
-
-/// A removal or replacement that is still to be announced.
-struct Announcement<H, V, N> {
-    notices: Vec<Rc<Notice<N>>>,
-    key: H,
-    old: V,
 }
 
 impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Map<K, V, N> {
@@ -99,10 +71,12 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Map<K, V, N> {
             entries: Entries::new(copy_keys),
             index: Index::new(),
             order,
+            pending: Pending::new(),
             seeds: Seeds::new(),
             count: 0,
             version: Rc::default(),
-            positions: Vec::new(),
+            spots: Vec::new(),
+            spare_spot: None,
             anchors: Vec::new(),
             held: 0,
             notifiers: Notifiers::new(),
@@ -168,14 +142,14 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Map<K, V, N> {
     /// [`Error::NoMemory`]; the map is unchanged.
     pub fn put(&self, key: K, value: V) -> Result<()> {
         let mut inner = self.inner.borrow_mut();
-        let (found, digest) = inner.look(&key);
+        let (found, place, digest) = inner.look(&key)?;
         if let Some(slot) = found
             && inner.entries.state(slot) == State::Live
         {
             return self.replace(inner, slot, key, value);
         }
         if inner.notifiers.is_empty() {
-            return inner.insert(key, value, digest, found).map(|_| ());
+            return inner.insert(key, value, digest, found, place).map(|_| ());
         }
         let (kind, handle) = (inner.kind, key.handle());
         if kind == Kind::Sorted {
@@ -184,12 +158,12 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Map<K, V, N> {
             deliver(&notices, kind, Event::Inserted, &handle, None, Some(&value));
             let mut inner = self.inner.borrow_mut();
             // The callback may have put the same key.
-            return match inner.look(&key).0 {
-                Some(slot) => self.replace(inner, slot, key, value),
-                None => inner.insert(key, value, digest, None).map(|_| ()),
+            return match inner.look(&key)? {
+                (Some(slot), ..) => self.replace(inner, slot, key, value),
+                (None, place, digest) => inner.insert(key, value, digest, None, place).map(|_| ()),
             };
         }
-        let slot = inner.insert(key, value.clone(), digest, found)?;
+        let slot = inner.insert(key, value.clone(), digest, found, place)?;
         let notices = inner.notifiers.interested(kind, Some(slot), inner.entries.text(slot), Event::Inserted);
         drop(inner);
         deliver(&notices, kind, Event::Inserted, &handle, None, Some(&value));
@@ -226,9 +200,15 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Map<K, V, N> {
     pub fn remove(&self, key: &[u8]) -> bool {
         let mut inner = self.inner.borrow_mut();
         let query = inner.seeds.query(key);
-        let Some(slot) = inner.find(&query) else { return false };
+        let (Some(slot), place) = inner.probe(&query) else { return false };
         if inner.entries.state(slot) != State::Live {
             return false;
+        }
+        if inner.spots.is_empty() && inner.notifiers.is_empty() {
+            let gone = inner.take(slot, place);
+            drop(inner);
+            drop(gone);
+            return true;
         }
         if inner.hold_or_unlink(slot, &query) {
             return true;
@@ -257,13 +237,13 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Map<K, V, N> {
     /// An iterator over all entries. It stands before the first; what is there counts when it moves.
     #[must_use]
     pub fn iter(&self) -> Iter<K, V, N> {
-        Iter::new(Rc::clone(&self.inner), None)
+        Iter::new(&self.inner, None)
     }
 
     /// An iterator over the keys that start with `prefix`. Hashed and sorted maps ignore the prefix.
     #[must_use]
     pub fn iter_prefix(&self, prefix: &[u8]) -> Iter<K, V, N> {
-        Iter::new(Rc::clone(&self.inner), Some(prefix))
+        Iter::new(&self.inner, Some(prefix))
     }
 
     /// An iterator that is at its end.
@@ -322,8 +302,8 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Map<K, V, N> {
                 inner.drop_held(slot);
             }
             inner.changed();
-            for position in inner.positions.iter().filter(|p| p.get() == slot) {
-                position.set(NONE);
+            for spot in inner.spots.iter().filter(|s| s.position.get() == slot) {
+                spot.position.set(NONE);
             }
             let (announcement, kind) = (inner.announce(slot), inner.kind);
             drop(inner);
@@ -336,6 +316,7 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Map<K, V, N> {
         let copy_keys = inner.kind == Kind::Prefixed;
         let old = std::mem::replace(&mut inner.entries, Entries::new(copy_keys));
         inner.index = Index::new();
+        inner.pending = Pending::new();
         match &mut inner.order {
             Order::Buckets(buckets) => buckets.clear(),
             Order::Tree(tree, _) => *tree = Tree::new(),
@@ -344,8 +325,8 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Map<K, V, N> {
         inner.held = 0;
         inner.anchors.clear();
         inner.changed();
-        for position in &inner.positions {
-            position.set(NONE);
+        for spot in &inner.spots {
+            spot.position.set(NONE);
         }
         drop(inner);
         drop(old);
@@ -356,159 +337,5 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Drop for Map<K, V, N> {
     /// As [`Map::clear`]. Iterators that outlive the map end.
     fn drop(&mut self) {
         self.clear();
-    }
-}
-
-fn tell<H, V, N: Notifier<H, V>>(announcement: Option<Announcement<H, V, N>>, kind: Kind) {
-    if let Some(a) = announcement {
-        deliver(&a.notices, kind, Event::Deleted, &a.key, Some(&a.old), None);
-    }
-}
-
-impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Inner<K, V, N> {
-    #[inline]
-    fn find(&self, query: &Query<'_>) -> Option<u32> {
-        self.index.find(query.hash, |slot| self.entries.is(slot, query))
-    }
-
-    /// Invalidates what iterators have read ahead.
-    #[inline]
-    fn changed(&self) {
-        self.version.set(self.version.get() + 1);
-    }
-
-    /// Where a notifier for a key is attached.
-    fn target<'a>(&self, text: &'a [u8]) -> Option<Target<'a>> {
-        match self.kind {
-            Kind::Prefixed => Some(Target::Prefix(text)),
-            Kind::Hashed | Kind::Sorted => self.find(&self.seeds.query(text)).map(Target::Slot),
-        }
-    }
-
-    /// The entry with this key, in whatever state, and the key's digest.
-    #[inline]
-    fn look(&self, key: &K) -> (Option<u32>, Digest) {
-        let query = self.seeds.query(key.bytes());
-        (self.find(&query), Digest { hash: query.hash, len: query.bytes.len(), raw: query.raw })
-    }
-
-    /// Adds an entry whose key is not in the map, or only as `stale`, one that is going.
-    fn insert(&mut self, key: K, value: V, digest: Digest, stale: Option<u32>) -> Result<u32> {
-        self.entries.reserve(digest.len)?;
-        self.index.reserve()?;
-        if let Order::Tree(tree, _) = &mut self.order {
-            tree.reserve()?;
-        }
-        let copy = self.entries.copy_of(&key, digest.len)?;
-        if let Some(old) = stale {
-            self.index.remove(digest.hash, old);
-        }
-        let hash = digest.hash;
-        let slot = self.entries.add(key, value, &digest, copy);
-        self.index.insert(hash, slot);
-        match &mut self.order {
-            Order::Buckets(buckets) => buckets.insert(slot, &mut self.entries),
-            Order::Tree(tree, collation) => {
-                let texts = Texts { entries: &self.entries, collation: *collation };
-                tree.insert(self.entries.text(slot), slot, &texts);
-            }
-        }
-        self.count += 1;
-        self.changed();
-        Ok(slot)
-    }
-
-    /// The first half of a removal. True: iterators stand on the entry, and it stays for them.
-    fn hold_or_unlink(&mut self, slot: u32, query: &Query<'_>) -> bool {
-        let held = self.positions.iter().any(|p| p.get() == slot);
-        if held
-            && let Order::Tree(tree, collation) = &self.order
-            && self.kind == Kind::Sorted
-        {
-            let texts = Texts { entries: &self.entries, collation: *collation };
-            let anchor = tree.before(query.bytes, &texts);
-            self.anchors.push((slot, anchor));
-        }
-        // Held entries of a hashed map keep their place in the bucket.
-        if !(held && self.kind == Kind::Hashed) {
-            self.unlink(slot);
-        }
-        if self.kind == Kind::Sorted {
-            self.index.remove(query.hash, slot);
-        }
-        self.changed();
-        if let Some(entry) = self.entries.get_mut(slot) {
-            entry.state = if held { State::Held } else { State::Leaving };
-        }
-        if held {
-            self.held += 1;
-            self.count -= 1;
-        }
-        held
-    }
-
-    /// Takes an entry out of the order.
-    fn unlink(&mut self, slot: u32) {
-        match &mut self.order {
-            Order::Buckets(buckets) => buckets.remove(slot, &mut self.entries),
-            Order::Tree(tree, collation) => {
-                let texts = Texts { entries: &self.entries, collation: *collation };
-                let text = self.entries.text(slot);
-                if self.anchors.iter().any(|(_, anchor)| *anchor == slot) {
-                    let before = tree.before(text, &texts);
-                    for (_, anchor) in self.anchors.iter_mut().filter(|(_, a)| *a == slot) {
-                        *anchor = before;
-                    }
-                }
-                tree.remove(text, slot, &texts);
-            }
-        }
-    }
-
-    /// Marks an entry as leaving, and says who is to be told; None if nobody.
-    fn announce(&mut self, slot: u32) -> Option<Announcement<K::Handle, V, N>> {
-        let entry = self.entries.get_mut(slot)?;
-        entry.state = State::Leaving;
-        if self.notifiers.is_empty() {
-            return None;
-        }
-        let (key, old) = self.entries.get(slot)?.pair()?;
-        let text = self.entries.text(slot);
-        let notices = self.notifiers.interested(self.kind, Some(slot), text, Event::Deleted);
-        (!notices.is_empty()).then_some(Announcement { notices, key, old })
-    }
-
-    /// The last half of a removal: frees the slot.
-    fn bury(&mut self, slot: u32, hash: u32) -> Option<(K, V)> {
-        if self.entries.state(slot) != State::Leaving {
-            return None;
-        }
-        self.index.remove(hash, slot);
-        self.notifiers.entry_gone(slot);
-        self.entries.release(slot)
-    }
-
-    /// The first entry in order, or one that is held.
-    fn any_slot(&self) -> Option<u32> {
-        let first = match &self.order {
-            Order::Buckets(buckets) => buckets.next((0, NONE), &self.entries).0,
-            Order::Tree(tree, _) => tree.slot(tree.first()),
-        };
-        if first != NONE {
-            return Some(first);
-        }
-        let held = |p: &u32| self.entries.state(*p) == State::Held;
-        self.positions.iter().map(|p| p.get()).find(held)
-    }
-
-    /// Ends the special treatment of a held entry.
-    fn drop_held(&mut self, slot: u32) {
-        // What another iterator has read ahead may lead to this entry in its bucket.
-        self.changed();
-        self.held = self.held.saturating_sub(1);
-        self.anchors.retain(|(held, _)| *held != slot);
-        if let Order::Buckets(buckets) = &mut self.order {
-            buckets.remove(slot, &mut self.entries);
-        }
     }
 }

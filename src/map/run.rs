@@ -18,12 +18,33 @@ pub(super) struct Texts<'a, K, V> {
 }
 
 impl<K: Key, V: Clone> Texts<'_, K, V> {
-    fn of(&self, slot: u32) -> &[u8] {
+    pub fn of(&self, slot: u32) -> &[u8] {
         self.entries.text(slot)
     }
 
-    fn head(&self, text: &[u8], skip: usize) -> u64 {
+    pub fn head(&self, text: &[u8], skip: usize) -> u64 {
         self.collation.head(text, skip)
+    }
+}
+
+impl<K: Key, V: Clone> Texts<'_, K, V> {
+    /// Sorts slots by their texts. The numbers before them are overwritten.
+    pub fn sort(&self, all: &mut [(u64, u32)]) {
+        let Some((_, first)) = all.first() else { return };
+        let first = self.of(*first);
+        let mut skip = first.len();
+        for (_, slot) in all.iter() {
+            let text = self.of(*slot);
+            let same = |n: usize| text.get(..n).is_some_and(|t| Some(t) == first.get(..n));
+            if !same(skip) {
+                skip = common(first, text);
+            }
+        }
+        for (head, slot) in all.iter_mut() {
+            *head = self.head(self.of(*slot), skip);
+        }
+        let texts = |a: u32, b: u32| self.collation.compare(self.of(a), self.of(b));
+        all.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| texts(a.1, b.1)));
     }
 }
 
@@ -41,6 +62,18 @@ const SHARED: usize = 32;
 impl Run {
     pub const fn new() -> Self {
         Run { heads: [0; RUN], slots: [NONE; RUN], len: 0, skip: 0, shared: [0; SHARED] }
+    }
+
+    /// A run of at most [`RUN`] slots that are sorted already.
+    pub fn of<K: Key, V: Clone>(slots: impl Iterator<Item = u32>, texts: &Texts<'_, K, V>) -> Self {
+        let mut run = Self::new();
+        for (place, slot) in run.slots.iter_mut().zip(slots) {
+            *place = slot;
+            run.len += 1;
+        }
+        let same = if run.len > 1 { common(texts.of(run.first()), texts.of(run.last())) } else { 0 };
+        run.skip_to(same, texts);
+        run
     }
 
     #[inline]

@@ -5,11 +5,13 @@
 use super::arena::Arena;
 use super::entries::NONE;
 use super::key::Key;
-use super::run::{Run, Texts};
+use super::run::{RUN, Run, Texts};
 use crate::{Error, Result};
 
-const MERGE_BELOW: usize = super::run::RUN / 4;
-const MERGE_UP_TO: usize = super::run::RUN * 3 / 4;
+const MERGE_BELOW: usize = RUN / 4;
+const MERGE_UP_TO: usize = RUN * 3 / 4;
+/// Entries per node of a new tree: room for some more before nodes are split.
+const FILL: usize = RUN * 7 / 8;
 
 struct Leaf {
     run: Run,
@@ -20,7 +22,48 @@ struct Leaf {
 struct Inner {
     /// The first entry below each child, and the children: leaves on the lowest level, else inner nodes.
     run: Run,
-    kids: Vec<u32>,
+    kids: Kids,
+}
+
+/// The children of an inner node; how many there are, the node's run knows.
+struct Kids([u32; RUN]);
+
+impl Kids {
+    const fn new() -> Self {
+        Kids([NONE; RUN])
+    }
+
+    fn get(&self, at: usize) -> u32 {
+        self.0.get(at).copied().unwrap_or(NONE)
+    }
+
+    /// Makes room at `at`, which is less than [`RUN`]; what was last in a full node is lost.
+    fn insert(&mut self, at: usize, id: u32) {
+        if at < RUN {
+            self.0.copy_within(at..RUN - 1, at + 1);
+            self.0[at] = id;
+        }
+    }
+
+    fn remove(&mut self, at: usize) {
+        if at < RUN {
+            self.0.copy_within(at + 1.., at);
+        }
+    }
+
+    fn split_off(&self, at: usize) -> Self {
+        let mut right = Self::new();
+        for (place, id) in right.0.iter_mut().zip(self.0.iter().skip(at)) {
+            *place = *id;
+        }
+        right
+    }
+
+    fn append(&mut self, at: usize, others: &Kids) {
+        for (place, id) in self.0.iter_mut().skip(at).zip(&others.0) {
+            *place = *id;
+        }
+    }
 }
 
 /// A place in the order: a leaf and a position in it. Valid until the next change of the tree.
@@ -49,6 +92,10 @@ pub(super) struct Tree {
     /// 0: the root is a leaf.
     height: usize,
     first: u32,
+    /// Number of slots.
+    len: usize,
+    /// For so many insertions there is memory.
+    ready_for: usize,
 }
 
 /// More levels than 2^32 entries can fill.
@@ -92,21 +139,40 @@ impl Tree {
             root: NONE,
             height: 0,
             first: NONE,
+            len: 0,
+            ready_for: 0,
         }
     }
 
-    /// Memory for one insertion with all the splits that it may cause.
-    pub fn reserve(&mut self) -> Result<()> {
-        let room = |all: &mut Vec<u32>, n| all.try_reserve(n).map_err(|_| Error::NoMemory);
-        if self.free_leaves.is_empty() {
-            self.leaves.reserve(1)?;
+    /// Memory for `n` insertions in all, counted since the last one, with all the splits that they may cause.
+    #[inline]
+    pub fn reserve(&mut self, n: usize) -> Result<()> {
+        if n <= self.ready_for { Ok(()) } else { self.get_ready(n) }
+    }
+
+    #[cold]
+    fn get_ready(&mut self, n: usize) -> Result<()> {
+        // New leaves come once in so many insertions, so ask for that many insertions at a time.
+        let n = n | (RUN / 2 - 1);
+        // A split leaves at least RUN / 2 entries in each half, but any old leaf may be full.
+        let old = self.leaves.len() - self.free_leaves.len();
+        let leaves = n.min(old + n / (RUN / 2) + 1);
+        let (mut inners, mut level) = (0, old + leaves);
+        while level > 1 {
+            level = if level <= RUN { 1 } else { level / (RUN / 2) };
+            inners += level;
         }
-        if self.free_inners.len() <= self.height && self.leaves.len() > 0 {
-            self.inners.reserve(self.height + 1)?;
-        }
+        let inners = inners.min(n * (self.height + 2));
+        self.leaves.reserve(leaves.saturating_sub(self.free_leaves.len()))?;
+        self.inners.reserve(inners.saturating_sub(self.free_inners.len()))?;
         // For the removals to come.
-        room(&mut self.free_leaves, 1)?;
-        room(&mut self.free_inners, self.height + 1)
+        let room = |all: &mut Vec<u32>, n: usize| {
+            all.try_reserve(n.saturating_sub(all.len())).map_err(|_| Error::NoMemory)
+        };
+        room(&mut self.free_leaves, old + leaves)?;
+        room(&mut self.free_inners, self.inners.len() + inners)?;
+        self.ready_for = n;
+        Ok(())
     }
 
     #[inline]
@@ -147,7 +213,7 @@ impl Tree {
             let (at, found) = inner.run.lower_bound(key, texts);
             let child = if found { at } else { at.saturating_sub(1) };
             path.push((node, child));
-            node = inner.kids.get(child).copied().unwrap_or(NONE);
+            node = inner.kids.get(child);
         }
         node
     }
@@ -201,8 +267,71 @@ impl Tree {
         }
     }
 
-    /// Adds a slot whose key is not in the tree; [`Tree::reserve`] came before.
-    pub fn insert<K: Key, V: Clone>(&mut self, key: &[u8], slot: u32, texts: &Texts<'_, K, V>) {
+    /// Adds `many` slots, chained through their entries, whose keys are not in the tree; [`Tree::reserve`] came before.
+    pub fn insert_all<K: Key, V: Clone>(&mut self, first: u32, many: usize, texts: &Texts<'_, K, V>) {
+        self.ready_for = 0;
+        if many >= RUN && many >= self.len / 4 && self.rebuild(first, many, texts).is_ok() {
+            return;
+        }
+        let mut slot = first;
+        while let Some(link) = texts.entries.link(slot) {
+            self.insert(texts.of(slot), slot, texts);
+            slot = link.next;
+        }
+    }
+
+    /// Sorts the old and the new slots together into new nodes, in the memory of the old ones and what was reserved.
+    fn rebuild<K: Key, V: Clone>(&mut self, first: u32, many: usize, texts: &Texts<'_, K, V>) -> Result<()> {
+        let mut all = Vec::new();
+        all.try_reserve_exact(self.len + many).map_err(|_| Error::NoMemory)?;
+        let mut leaf = self.first;
+        while let Some(l) = self.leaf(leaf) {
+            all.extend(l.run.slots_from(0).iter().map(|slot| (0, *slot)));
+            leaf = l.next;
+        }
+        let mut slot = first;
+        while let Some(link) = texts.entries.link(slot) {
+            all.push((0, slot));
+            slot = link.next;
+        }
+        texts.sort(&mut all);
+        self.leaves.clear();
+        self.free_leaves.clear();
+        self.inners.clear();
+        self.free_inners.clear();
+        (self.first, self.len, self.height) = (0, all.len(), 0);
+        let chunks = all.len().div_ceil(FILL) as u32;
+        for (id, chunk) in (0..chunks).zip(all.chunks(FILL)) {
+            let run = Run::of(chunk.iter().map(|(_, slot)| *slot), texts);
+            let next = if id + 1 < chunks { id + 1 } else { NONE };
+            self.leaves.push(Leaf { run, prev: id.wrapping_sub(1), next });
+        }
+        // Each level above has the numbers of the one below, which follow one another, as children.
+        let mut below = 0..chunks;
+        while below.len() > 1 {
+            let from = self.inners.len() as u32;
+            while !below.is_empty() {
+                let mut kids = Kids::new();
+                for (place, id) in kids.0.iter_mut().zip(below.by_ref().take(FILL)) {
+                    *place = id;
+                }
+                let firsts = kids.0.iter().take_while(|id| **id != NONE).map(|id| match self.height {
+                    0 => self.leaf(*id).map_or(NONE, |l| l.run.first()),
+                    _ => self.inners.get(*id).map_or(NONE, |i| i.run.first()),
+                });
+                let run = Run::of(firsts, texts);
+                self.inners.push(Inner { run, kids });
+            }
+            below = from..self.inners.len() as u32;
+            self.height += 1;
+        }
+        self.root = below.start;
+        Ok(())
+    }
+
+    /// Adds a slot whose key is not in the tree; there is memory for it.
+    fn insert<K: Key, V: Clone>(&mut self, key: &[u8], slot: u32, texts: &Texts<'_, K, V>) {
+        self.len += 1;
         if self.root == NONE {
             self.root = self.new_leaf(Leaf { run: Run::new(), prev: NONE, next: NONE });
             self.first = self.root;
@@ -255,7 +384,7 @@ impl Tree {
             let at = child + 1;
             if !inner.run.is_full() {
                 inner.run.insert(at, new.0, texts);
-                inner.kids.insert(at.min(inner.kids.len()), new.1);
+                inner.kids.insert(at, new.1);
                 return;
             }
             let len = inner.run.len();
@@ -268,7 +397,7 @@ impl Tree {
                 (&mut run, &mut kids, at - cut)
             };
             target.insert(at, new.0, texts);
-            list.insert(at.min(list.len()), new.1);
+            list.insert(at, new.1);
             left = (inner.run.first(), id);
             let first = run.first();
             new = (first, self.new_inner(Inner { run, kids }));
@@ -276,7 +405,10 @@ impl Tree {
         let mut run = Run::new();
         run.insert(0, left.0, texts);
         run.insert(1, new.0, texts);
-        self.root = self.new_inner(Inner { run, kids: vec![left.1, new.1] });
+        let mut kids = Kids::new();
+        kids.insert(0, new.1);
+        kids.insert(0, left.1);
+        self.root = self.new_inner(Inner { run, kids });
         self.height += 1;
     }
 
@@ -301,6 +433,8 @@ impl Tree {
             return;
         }
         leaf.run.remove(at);
+        self.len = self.len.saturating_sub(1);
+        let Some(leaf) = self.leaf(id) else { return };
         let (len, first) = (leaf.run.len(), leaf.run.first());
         if len == 0 {
             self.drop_leaf(id);
@@ -340,12 +474,9 @@ impl Tree {
             };
             let Some(inner) = self.inners.get_mut(id) else { return };
             inner.run.remove(child);
-            if child < inner.kids.len() {
-                inner.kids.remove(child);
-            }
+            inner.kids.remove(child);
             let (len, first) = (inner.run.len(), inner.run.first());
             if len == 0 {
-                inner.kids = Vec::new();
                 self.free_inners.push(id);
                 continue;
             }
@@ -365,8 +496,11 @@ impl Tree {
         while self.height > 0 {
             let root = self.root;
             let Some(inner) = self.inners.get_mut(root) else { return };
-            let [only] = inner.kids[..] else { return };
-            *inner = Inner { run: Run::new(), kids: Vec::new() };
+            if inner.run.len() != 1 {
+                return;
+            }
+            let only = inner.kids.get(0);
+            inner.run = Run::new();
             self.free_inners.push(root);
             self.root = only;
             self.height -= 1;
@@ -378,11 +512,11 @@ impl Tree {
         let level = path.len;
         let Some((parent, child)) = path.pop() else { return };
         let Some(inner) = self.inners.get(parent) else { return };
-        let left = if child + 1 < inner.kids.len() { child } else { child.saturating_sub(1) };
-        let (Some(&a), Some(&b)) = (inner.kids.get(left), inner.kids.get(left + 1)) else { return };
-        if a == b {
+        if inner.run.len() < 2 {
             return;
         }
+        let left = if child + 1 < inner.run.len() { child } else { child.saturating_sub(1) };
+        let (a, b) = (inner.kids.get(left), inner.kids.get(left + 1));
         if level == self.height {
             let len = |id| self.leaf(id).map_or(usize::MAX / 2, |l| l.run.len());
             if len(a) + len(b) > MERGE_UP_TO {
@@ -400,10 +534,10 @@ impl Tree {
                 return;
             }
             let Some(gone) = self.inners.get_mut(b) else { return };
-            let gone = std::mem::replace(gone, Inner { run: Run::new(), kids: Vec::new() });
+            let gone = std::mem::replace(gone, Inner { run: Run::new(), kids: Kids::new() });
             if let Some(stays) = self.inners.get_mut(a) {
+                stays.kids.append(stays.run.len(), &gone.kids);
                 stays.run.absorb(&gone.run, texts);
-                stays.kids.extend(gone.kids);
             }
             self.free_inners.push(b);
         }

@@ -289,8 +289,10 @@ impl Dir {
     /// Removes the directory if it is empty and its path still means it; the descriptor stays open.
     /// [`Error::NotFound`] if the path is gone or means something else.
     pub fn remove_self(&self) -> Result<()> {
-        let (parent, name) = split(&self.path)?;
-        unlink_at_same(parent.as_fd(), &name, &self.id, libc::AT_REMOVEDIR)
+        // By way of itself: opening its parent would fail when no descriptor is left, and leave the directory behind.
+        let name = self.path.file_name().ok_or(Error::Invalid)?.as_bytes();
+        let name = CString::new([b"../", name].concat()).map_err(|_| Error::Invalid)?;
+        unlink_at_same(self.fd.as_fd(), &name, &self.id, libc::AT_REMOVEDIR)
     }
 }
 

@@ -161,10 +161,9 @@ pub fn stream() -> Result<OwnedFd> {
     socket(libc::SOCK_STREAM)
 }
 
-/// A datagram socket bound to `address`, whose buffers hold at least `size` bytes.
-pub fn datagram(address: &Address, size: usize) -> Result<OwnedFd> {
+/// A datagram socket without a name, whose buffers hold at least `size` bytes.
+pub fn datagram(size: usize) -> Result<OwnedFd> {
     let fd = socket(libc::SOCK_DGRAM)?;
-    bind(fd.as_fd(), address)?;
     raise_buffers(fd.as_fd(), size)?;
     Ok(fd)
 }

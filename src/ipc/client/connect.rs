@@ -82,8 +82,12 @@ impl Connecting {
             match socket::recv_with_credentials(self.stream.as_fd(), &mut self.raw[self.got..]) {
                 Ok((0, _)) | Err(Error::Os(libc::ECONNRESET)) => return Err(Error::Disconnected),
                 Ok((n, credentials)) => {
+                    // One process answers, or nobody knows who did.
+                    if self.got > 0 && self.server != credentials {
+                        return Err(Error::Corrupt);
+                    }
                     self.got += n;
-                    self.server = credentials.or(self.server);
+                    self.server = credentials;
                 }
                 Err(Error::Busy) => {
                     if self.deadline.passed() {

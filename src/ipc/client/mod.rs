@@ -19,11 +19,12 @@ mod spin;
 
 pub use connect::Connecting;
 
-use super::dgram::{Channel, ClientSockets};
+use super::dgram::{Channel, ClientSockets, control_file_is_there, remove_leftovers};
 use super::doorbell::Outstanding;
 use super::shm::ClientRings;
 use crate::rb::{Consumer, Producer};
 use crate::sync::{AtomicBool, AtomicU32, Mutex, Ordering::Relaxed};
+use crate::sys::dir::Dir;
 use crate::sys::fd::poll_one;
 use crate::sys::process;
 use crate::sys::socket::{self, Credentials};
@@ -58,6 +59,7 @@ enum Links {
         responses: Mutex<Inbox>,
         events_channel: Channel,
         events: Mutex<Inbox>,
+        dir: Dir,
     },
 }
 
@@ -98,6 +100,7 @@ impl Client {
                     responses: Mutex::default(),
                     events_channel: sockets.events,
                     events: Mutex::default(),
+                    dir: sockets.dir,
                 }
             }
         };
@@ -187,13 +190,15 @@ impl Client {
             if process::is_gone(self.server.pid) {
                 return true;
             }
-            // A server that merely closed the connection removes its files itself; ours would be nothing to wait for.
-            match &self.links {
-                Links::Shm { rings, .. } if rings.server_holds() && attempt + 1 < TRIES => {
-                    std::thread::sleep(WAIT)
-                }
-                _ => return false,
+            // A server that merely closed the connection has said so or removed its files; there is nothing to wait for.
+            let silent = match &self.links {
+                Links::Shm { rings, .. } => rings.server_holds(),
+                Links::Socket { requests, dir, .. } => control_file_is_there(requests, dir),
+            };
+            if !silent || attempt + 1 == TRIES {
+                return false;
             }
+            std::thread::sleep(WAIT);
         }
         false
     }
@@ -206,11 +211,15 @@ impl Drop for Client {
             return;
         }
         let dead = self.server_is_dead();
-        if let Links::Shm { rings, .. } = &self.links {
-            rings.let_go();
-            if dead {
-                rings.remove_leftovers();
+        match &self.links {
+            Links::Shm { rings, .. } => {
+                rings.let_go();
+                if dead {
+                    rings.remove_leftovers();
+                }
             }
+            Links::Socket { requests, dir, .. } if dead => remove_leftovers(requests, dir),
+            Links::Socket { .. } => {}
         }
         socket::shutdown(self.stream.as_fd());
     }

@@ -14,8 +14,8 @@ use crate::log;
 use crate::log::Level;
 use crate::rb::{Consumer, Producer};
 use crate::sync::{Mutex, Ordering};
-use crate::sys::process;
 use crate::sys::socket::{self, Credentials};
+use crate::sys::{process, rlimit};
 use crate::wire::{ConnectRequest, ConnectResponse, DirectoryName, Transport};
 use crate::{Error, Result, limits};
 use std::collections::VecDeque;
@@ -41,14 +41,18 @@ struct Progress {
 }
 
 impl Progress {
-    /// Reads on; true once the request is whole. [`Error::Corrupt`] when the peer has left.
+    /// Reads on; true once the request is whole. [`Error::Corrupt`] when the peer has left, and when not all bytes come from
+    /// one process: somebody could begin a request and have a privileged program, given the socket as its output, end it.
     fn read(&mut self) -> Result<bool> {
         while self.got < self.raw.len() {
             match socket::recv_with_credentials(self.stream.as_fd(), &mut self.raw[self.got..]) {
                 Ok((0, _)) => return Err(Error::Corrupt),
                 Ok((n, credentials)) => {
+                    if self.got > 0 && self.credentials != credentials {
+                        return Err(Error::Corrupt);
+                    }
                     self.got += n;
-                    self.credentials = credentials.or(self.credentials);
+                    self.credentials = credentials;
                 }
                 Err(Error::Busy) => return Ok(false),
                 Err(e) => return Err(e),
@@ -74,14 +78,16 @@ impl HalfOpenList {
 
     /// Takes out whoever has to go so that one more of `uid` has room.
     fn overdue(&mut self, uid: u32) -> Vec<Arc<HalfOpen>> {
+        let most = limits::half_open(rlimit::open_files().unwrap_or(u64::MAX));
         let mut gone = Vec::new();
         while let Some(oldest) = self.0.front() {
-            if self.0.len() < limits::HALF_OPEN && oldest.since.elapsed() < limits::HANDSHAKE {
+            if self.0.len() < most && oldest.since.elapsed() < limits::HANDSHAKE {
                 break;
             }
             gone.extend(self.0.pop_front());
         }
-        if uid != 0 && self.0.iter().filter(|h| h.uid == uid).count() >= limits::HALF_OPEN_PER_USER {
+        if uid != 0 && self.0.iter().filter(|h| h.uid == uid).count() >= most.min(limits::HALF_OPEN_PER_USER)
+        {
             let oldest = self.0.iter().position(|h| h.uid == uid);
             gone.extend(oldest.and_then(|at| self.0.remove(at)));
         }
@@ -202,21 +208,48 @@ impl Service {
         let stream = Arc::new(stream);
         let enforced = self.enforced_size.load(Ordering::Relaxed);
         let size = request.max_msg_size.max(enforced);
+        if size > enforced && size > limits::max_msg_size() {
+            // The application never hears of it: `destroyed` without `accept` would be new to it.
+            self.refuse(&stream, -libc::EMSGSIZE);
+            return;
+        }
         let connection = Connection::new(self, peer, size);
-        let outcome = if size > enforced && size > limits::max_msg_size() {
-            Err(-libc::EMSGSIZE)
-        } else {
-            self.handler.accept(&connection, &peer)
-        };
-        let opened = outcome.and_then(|()| connection.open(&stream).map_err(|e| -e.errno()));
+        let outcome = self.handler.accept(&connection, &peer);
+        let opened = outcome.and_then(|()| self.open(&connection, &stream).map_err(|e| -e.errno()));
         match opened {
             Ok(answer) => connection.answer_and_start(&stream, &answer),
             Err(error) => {
-                // A refusal is a negative errno on the wire whatever sign the application used.
-                let transport = self.transport.unwrap_or(Transport::Socket);
-                let refusal = ConnectResponse::refusal(-error.saturating_abs(), transport);
-                let _ = socket::send(stream.as_fd(), &refusal.encode());
+                self.refuse(&stream, error);
                 connection.abandon();
+            }
+        }
+    }
+
+    /// Tells a client no. That is a negative errno on the wire, whatever sign the application used.
+    fn refuse(&self, stream: &OwnedFd, error: i32) {
+        let transport = self.transport.unwrap_or(Transport::Socket);
+        let refusal = ConnectResponse::refusal(-error.saturating_abs(), transport);
+        let _ = socket::send(stream.as_fd(), &refusal.encode());
+    }
+
+    /// Makes the channels of a client that was let in. When no descriptor is left for them, half-open connections, which
+    /// have not even said what they want, make room.
+    fn open(&self, connection: &Arc<Connection>, stream: &Arc<OwnedFd>) -> Result<ConnectResponse> {
+        const AT_A_TIME: usize = 4;
+        loop {
+            match connection.open(stream) {
+                Err(Error::Os(libc::EMFILE | libc::ENFILE)) if connection.channels.get().is_none() => {
+                    let oldest: Vec<_> = {
+                        let list = &mut self.half_open.lock().0;
+                        let count = list.len().min(AT_A_TIME);
+                        list.drain(..count).collect()
+                    };
+                    if oldest.is_empty() {
+                        return Err(Error::Os(libc::EMFILE));
+                    }
+                    oldest.iter().for_each(|half| half.close(self));
+                }
+                result => return result,
             }
         }
     }

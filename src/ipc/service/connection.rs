@@ -12,7 +12,7 @@ use crate::rb::{Consumer, Producer};
 use crate::shm::Trusted;
 use crate::sync::{AtomicU32, AtomicUsize, Mutex, Ordering::Relaxed};
 use crate::sys::fd::{timer_fd, timer_fd_rearm};
-use crate::sys::socket::Credentials;
+use crate::sys::socket::{self, Credentials};
 use crate::{Error, Result, limits};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
@@ -284,9 +284,21 @@ impl Connection {
         match result {
             Ok(_) => count(sent),
             Err(Error::Busy | Error::TimedOut) => count(&self.counters.send_retries),
+            Err(Error::Corrupt) => self.hang_up(),
             Err(_) => {}
         }
         result
+    }
+
+    /// Has the poll loop end the connection soon, as if the client had left: for a broken ring that is noticed in the
+    /// middle of the application's call.
+    fn hang_up(&self) {
+        if let Some(channels) = self.channels.get()
+            && let Some(common) = channels.common.lock().as_ref()
+            && common.dir.is_ours()
+        {
+            socket::shutdown(common.stream.as_fd());
+        }
     }
 
     /// Tells the client to stop (1, 2) or to go on (0) sending requests.

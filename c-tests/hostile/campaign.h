@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* One row of the campaign: what it is, what the hostile process knows, and the table that rows are added to. */
+#ifndef CAMPAIGN_H
+#define CAMPAIGN_H
+
+#include "wire.h"
+#include "victim.h"
+
+#define NOBODY 65534
+
+enum {
+	SELF = 1,     /* the hostile client has the server's own user: it may replace files, and its requests are lent */
+	BUSY = 2,     /* the attack goes on while the honest client works: no look at the processor before its end */
+	REVERSE = 4,  /* the hostile process is the server, the victim a client */
+	WORKS = 8,    /* REVERSE: nothing wrong with this one, the client has to get its answers */
+	NO_ROOM = 16, /* the attack takes all there is; others are refused, at once, while it lasts */
+};
+
+struct row {
+	char name[96];
+	int type, flags, nofile;
+	void (*attack)(const struct row *row);
+	long a, b, c;
+};
+
+static struct row *rows;
+static int row_count;
+
+static void add(int type, int flags, void (*attack)(const struct row *), long a, long b, long c, const char *format, ...)
+	__attribute__((format(printf, 7, 8)));
+
+/* The hostile process's own knowledge. */
+static struct {
+	const char *service, *bystander;
+	int ready_fd;
+	int full;
+	double until; /* when a busy attack of this row is over */
+} me;
+
+/* From here on the attack is in place; the honest client may come. */
+static inline void in_place(void)
+{
+	(void)!write(me.ready_fd, "r", 1);
+}
+
+/* How long something hostile goes on, in ms. */
+static inline double attack_time(void)
+{
+	return me.full ? 1500 : 150;
+}
+
+static const uint32_t extremes[] = {0, 1, 0x80000000u, 0xffffffffu, 0x7fffffffu};
+
+#endif

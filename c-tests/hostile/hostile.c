@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The campaign against our library: one row per attack, each in a process of its own against a fresh victim.
+ *
+ * Afterwards, and already while the attack is in place, the victim is alive, serves an honest client and uses no processor
+ * time; what it held before, and no more, it holds again; files of bystanders are as they were.
+ *
+ * hostile [--full] [--jobs N] [--own-loop] [TEXT]   only rows whose name contains TEXT
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
+#include "campaign.h"
+#include "client_rows.h"
+#include "peer_rows.h"
+
+#include <grp.h>
+#include <stdarg.h>
+
+#define ROW_SECONDS 100
+#define ANSWER_MS 5000.0 /* the contract says a second; the machine may be busy with other things */
+
+static int own_loop, bad;
+
+static void add(int type, int flags, void (*attack)(const struct row *), long a, long b, long c, const char *format, ...)
+{
+	struct row *row;
+	va_list args;
+	int n;
+
+	rows = realloc(rows, sizeof *rows * (size_t)(row_count + 1));
+	row = &rows[row_count++];
+	memset(row, 0, sizeof *row);
+	n = snprintf(row->name, sizeof row->name, "%s%s: ", flags & REVERSE ? "server, " : "", type == QB_IPC_SHM ? "shm" : "socket");
+	va_start(args, format);
+	vsnprintf(row->name + n, sizeof row->name - (size_t)n, format, args);
+	va_end(args);
+	row->type = type;
+	row->flags = flags;
+	row->attack = attack;
+	row->a = a;
+	row->b = b;
+	row->c = c;
+}
+
+#define EXPECT(cond, ...)                      \
+	do {                                   \
+		if (!(cond)) {                 \
+			bad++;                 \
+			printf("    " __VA_ARGS__); \
+			printf("\n");          \
+			fflush(stdout);        \
+		}                              \
+	} while (0)
+
+static char bystander[100];
+static struct stat bystander_before;
+
+static void make_bystander(void)
+{
+	int fd;
+
+	snprintf(bystander, sizeof bystander, "/dev/shm/qbhostile-%d", (int)getpid());
+	if (mkdir(bystander, 0755) != 0) {
+		_exit(3);
+	}
+	strcat(bystander, "/bystander");
+	fd = open(bystander, O_RDWR | O_CREAT | O_EXCL, 0640);
+	if (fd < 0 || write(fd, "precious", 8) != 8 || fstat(fd, &bystander_before) != 0) {
+		_exit(3);
+	}
+	close(fd);
+}
+
+static void check_bystander(void)
+{
+	char text[20] = {0};
+	struct stat st;
+	int fd = open(bystander, O_RDONLY);
+
+	EXPECT(fd >= 0, "the bystander's file is gone");
+	if (fd >= 0 && fstat(fd, &st) == 0 && read(fd, text, sizeof text - 1) >= 0) {
+		EXPECT(strcmp(text, "precious") == 0, "the bystander's file now says \"%s\"", text);
+		EXPECT(st.st_ino == bystander_before.st_ino && st.st_uid == bystander_before.st_uid &&
+			   st.st_gid == bystander_before.st_gid && st.st_mode == bystander_before.st_mode,
+		       "owner, group or mode of the bystander's file have changed");
+		close(fd);
+	}
+	unlink(bystander);
+	*strrchr(bystander, '/') = 0;
+	EXPECT(rmdir(bystander) == 0, "something was put beside the bystander's file");
+}
+
+static pid_t start_hostile(const struct row *row, int *ready)
+{
+	int ends[2];
+	pid_t pid;
+
+	if (pipe2(ends, O_CLOEXEC) != 0) {
+		_exit(3);
+	}
+	fflush(stdout);
+	pid = fork();
+	if (pid == 0) {
+		close(ends[0]);
+		me.ready_fd = ends[1];
+		me.service = victim.name;
+		me.bystander = bystander;
+		signal(SIGPIPE, SIG_IGN);
+		if (!(row->flags & SELF) && geteuid() == 0 && (setgroups(0, NULL) || setgid(NOBODY) || setuid(NOBODY))) {
+			_exit(3);
+		}
+		prctl(PR_SET_PDEATHSIG, SIGKILL); /* after the change of user, which resets it */
+		row->attack(row);
+		in_place();
+		for (;;) {
+			pause();
+		}
+	}
+	close(ends[1]);
+	*ready = ends[0];
+	return pid;
+}
+
+#include "server_rows.h"
+
+/* Whether a process uses next to no processor time in some stretch of 200 ms within three seconds. */
+static int is_idle(pid_t pid, double *least)
+{
+	*least = 1e9;
+	for (int i = 0; i < 15; i++) {
+		double before = cpu_ms(pid), used;
+
+		wire_ms(200);
+		used = cpu_ms(pid) - before;
+		*least = used < *least ? used : *least;
+		if (used < 5) {
+			return 1;
+		}
+	}
+	return 0;
+}
+
+static void serve_honestly(const char *when, int refused)
+{
+	double start = now_ms();
+	int rc = honest_client();
+
+	EXPECT(rc == 0 || refused, "an honest client fails %s: %s", when, strerror(-rc));
+	EXPECT(now_ms() - start < ANSWER_MS, "an honest client waits %.0f ms %s", now_ms() - start, when);
+}
+
+static void check_service(const struct row *row)
+{
+	struct holds before, after = {0, 0, 0};
+	int ready, status = 0;
+	double least;
+	pid_t hostile;
+	char byte;
+
+	victim_start(row->type, own_loop, row->nofile);
+	serve_honestly("before the attack", 0);
+	while (victim.shared->destroyed == 0) {
+		wire_ms(1);
+	}
+	before = holds_of(victim.pid);
+	hostile = start_hostile(row, &ready);
+	if (read(ready, &byte, 1) != 1) {
+		waitpid(hostile, &status, WNOHANG);
+		EXPECT(0, "the attack did not take place (status 0x%x)", status);
+	}
+	serve_honestly("during the attack", row->flags & NO_ROOM);
+	if (!(row->flags & BUSY)) {
+		EXPECT(is_idle(victim.pid, &least), "the victim uses %.0f ms of 200 during the attack", least);
+	} else {
+		(void)!read(ready, &byte, 1); /* its end */
+	}
+	kill(hostile, SIGKILL);
+	EXPECT(waitpid(hostile, &status, 0) == hostile && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL,
+	       "the hostile process ended by itself (status 0x%x)", status);
+	for (int i = 0; i < 2000; i++) {
+		after = holds_of(victim.pid);
+		if (memcmp(&before, &after, sizeof before) == 0) {
+			break;
+		}
+		wire_ms(5);
+	}
+	EXPECT(before.fds == after.fds && before.maps == after.maps && before.shm == after.shm,
+	       "left over: %d descriptors, %d mappings, %d directories", after.fds - before.fds, after.maps - before.maps,
+	       after.shm - before.shm);
+	EXPECT(is_idle(victim.pid, &least), "the victim uses %.0f ms of 200 after the attack", least);
+	serve_honestly("after the attack", 0);
+	EXPECT(waitpid(victim.pid, &status, WNOHANG) == 0, "the victim died (status 0x%x)", status);
+	(void)!write(victim.control, "q", 1);
+	waitpid(victim.pid, &status, 0);
+	EXPECT(status == 0, "the victim ends with status 0x%x", status);
+	EXPECT(victim.shared->lying == 0, "requests that are shorter than they say reach the application");
+	EXPECT(victim.shared->misaligned == 0, "misaligned requests reach the application");
+	EXPECT(victim.shared->strange == 0, "%d requests of a stranger reach the application", victim.shared->strange);
+	EXPECT((row->flags & SELF) || geteuid() != 0 || victim.shared->unstable == 0, "a request changed while it was handled");
+	EXPECT(victim.shared->misuse == 0, "the poll loop was misused %d times", victim.shared->misuse);
+	EXPECT(victim.shared->registered <= 0, "%d descriptors are still registered", victim.shared->registered);
+	EXPECT(victim.shared->accepted == victim.shared->destroyed, "%d connections accepted, %d destroyed",
+	       victim.shared->accepted, victim.shared->destroyed);
+	EXPECT(holds_of(victim.pid).shm == 0, "files are left over");
+}
+
+static void check_row(const struct row *row)
+{
+	alarm(ROW_SECONDS);
+	setenv("LIBQB_CONNECT_TIMEOUT_MS", row->flags & REVERSE ? "400" : "5000", 1);
+	make_bystander();
+	if (row->flags & REVERSE) {
+		check_client(row);
+	} else {
+		check_service(row);
+	}
+	check_bystander();
+}
+
+static int run_all(const char *text, int jobs)
+{
+	struct running { pid_t pid; int row, out; } running[64];
+	int next = 0, active = 0, passed = 0, failed = 0;
+
+	while (next < row_count || active > 0) {
+		int status;
+		pid_t pid;
+
+		while (active < jobs && next < row_count) {
+			int row = next++;
+
+			if (text != NULL && strstr(rows[row].name, text) == NULL) {
+				continue;
+			}
+			running[active].row = row;
+			running[active].out = memfd_create("out", MFD_CLOEXEC);
+			fflush(stdout);
+			running[active].pid = fork();
+			if (running[active].pid == 0) {
+				prctl(PR_SET_PDEATHSIG, SIGKILL);
+				dup2(running[active].out, 1);
+				dup2(running[active].out, 2);
+				check_row(&rows[row]);
+				fflush(stdout);
+				_exit(bad != 0);
+			}
+			active++;
+		}
+		if (active == 0) {
+			break;
+		}
+		pid = waitpid(-1, &status, 0);
+		for (int i = 0; i < active; i++) {
+			char line[4096];
+			ssize_t n;
+
+			if (running[i].pid != pid) {
+				continue;
+			}
+			if (status == 0) {
+				passed++;
+			} else {
+				failed++;
+				printf("FAIL %s (status 0x%x)\n", rows[running[i].row].name, status);
+				lseek(running[i].out, 0, SEEK_SET);
+				while ((n = read(running[i].out, line, sizeof line)) > 0) {
+					fwrite(line, 1, (size_t)n, stdout);
+				}
+			}
+			close(running[i].out);
+			running[i] = running[--active];
+			break;
+		}
+	}
+	printf("hostile%s: %d rows passed, %d failed\n", own_loop ? " (own loop)" : "", passed, failed);
+	return failed == 0 && passed > 0 ? 0 : 1;
+}
+
+int main(int argc, char **argv)
+{
+	const char *text = NULL;
+	int jobs = 12; /* rows mostly wait */
+
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--full") == 0) {
+			me.full = 1;
+		} else if (strcmp(argv[i], "--own-loop") == 0) {
+			own_loop = 1;
+		} else if (strcmp(argv[i], "--jobs") == 0 && i + 1 < argc) {
+			jobs = atoi(argv[++i]);
+		} else {
+			text = argv[i];
+		}
+	}
+	jobs = jobs < 1 ? 1 : jobs > 64 ? 64 : jobs;
+	client_rows();
+	peer_rows();
+	server_rows();
+	return run_all(text, jobs);
+}
