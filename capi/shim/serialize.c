@@ -485,7 +485,9 @@ size_t qb_shim_serialize(char *data, size_t size, const char *format, va_list ap
 			*to++ = *from++;
 			continue;
 		}
-		if ((size_t)(end - to) <= LONGEST && strlen(from) >= (size_t)(end - to)) {
+		/* Flags and digits may be repeated without end, and are part of what is copied. */
+		if ((size_t)(end - to) <= LONGEST + strspn(from + 1, "-+ #'I0123456789.*hlqjzZtL") &&
+		    strlen(from) >= (size_t)(end - to)) {
 			/* It ends somewhere in this conversion or behind it. */
 			memcpy(to, from, (size_t)(end - to) - 1);
 			to = end - 1;
