@@ -14,6 +14,7 @@
 //! | [`wire`] | handshake and message headers: bytes in, typed messages out |
 //! | `shm` | mapped memory that a peer can write |
 //! | [`ring`] | variable-length chunks in shared words |
+//! | [`lane`] | records in sealed memory, and the bell that wakes their reader |
 //! | [`rb`] | a ring in two files: the public ring buffer and the carrier of the shared-memory transport |
 //! | [`event`] | the main loop: jobs, timers, descriptors, signals |
 //! | [`ipc`] | services and clients over both transports |
@@ -29,6 +30,7 @@ pub mod event;
 pub mod hdb;
 #[cfg(not(loom))]
 pub mod ipc;
+pub mod lane;
 pub mod limits;
 #[cfg(not(loom))]
 pub mod log;
