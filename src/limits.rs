@@ -77,6 +77,15 @@ pub fn spin() -> Duration {
     *VALUE.get_or_init(|| Duration::from_micros(any_from_env("LIBQB_SPIN_US", 20).min(10_000).into()))
 }
 
+/// How long a service may stay with one busy client before it goes back to its poll loop: five times [`spin`], so nothing
+/// when that is 0.
+///
+/// Stops: a client that never pauses from keeping the application's other descriptors waiting.
+#[must_use]
+pub fn linger() -> Duration {
+    spin() * 5
+}
+
 fn from_env(name: &str, default: u32) -> u32 {
     match any_from_env(name, default) {
         0 => default,

@@ -69,7 +69,7 @@ impl Balance {
 const CHUNK: usize = 256;
 
 /// Takes up to `want` bytes; fewer when no more are there. [`Error::Disconnected`] at the end of the stream.
-fn take(stream: BorrowedFd<'_>, want: usize) -> Result<usize> {
+pub(super) fn take(stream: BorrowedFd<'_>, want: usize) -> Result<usize> {
     let mut bytes = [0; CHUNK];
     match socket::recv(stream, &mut bytes[..want.min(CHUNK)]) {
         Ok(0) => Err(Error::Disconnected),

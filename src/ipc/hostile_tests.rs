@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-//! Any value in any shared word at any time: a thread stores random values into the files of a connection while client and
+//! Any value in any shared word at any time: a thread stores random values into the memory of a connection while client and
 //! service use it, both in this process. `QB_PROPERTY_STEPS` says how many stores, `QB_PROPERTY_SEED` repeats a run.
 
 use super::*;
 use crate::event::{Job, Loop};
+use crate::wire::Features;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -121,6 +122,43 @@ fn scribble(stop: &AtomicBool, done: &AtomicU64, mut random: Random) {
     }
 }
 
+/// The same to sealed memory: words that mean something, the first records of each lane, and anything.
+fn scribble_sealed(stop: &AtomicBool, done: &AtomicU64, mut random: Random) {
+    const CONTROL: [u64; 10] = [0, 1, 2, 3, 32, 33, 34, 64, 96, 128];
+    while !stop.load(Relaxed) {
+        let segments: Vec<_> = {
+            let mut made = sealed::tests::MADE.lock();
+            made.retain(|segment| segment.strong_count() > 0);
+            // Those of other tests are smaller.
+            made.iter().filter_map(std::sync::Weak::upgrade).filter(|s| s.len() > 100_000).collect()
+        };
+        if segments.is_empty() {
+            std::thread::yield_now();
+            continue;
+        }
+        for _ in 0..1 + random.below(300) {
+            let segment = &segments[usize::try_from(random.below(segments.len() as u64)).unwrap()];
+            let words = u64::try_from(segment.len() / 4).unwrap();
+            let lane = (words - 1024) / 3;
+            let word = match random.below(4) {
+                0 => CONTROL[usize::try_from(random.below(10)).unwrap()],
+                1 => random.below(words),
+                _ => 1024 + lane * random.below(3) + random.below(400),
+            };
+            let value = random.value(u32::try_from(lane).unwrap());
+            segment.scribble(usize::try_from(word * 4).unwrap(), value);
+            done.fetch_add(1, Relaxed);
+            if random.below(8) == 0 {
+                std::thread::yield_now();
+            }
+        }
+    }
+}
+
+fn connect(name: &str, offer: Features) -> crate::Result<Client> {
+    Connecting::start_with(name, 20_000, true, offer)?.finish()
+}
+
 fn message(len: usize) -> Vec<u8> {
     let mut bytes = vec![7; len];
     bytes[..24].fill(0);
@@ -157,8 +195,10 @@ fn no_value_in_a_shared_word_brings_either_side_down() {
     let steps = from_env("QB_PROPERTY_STEPS", 60_000);
     let seed = from_env("QB_PROPERTY_SEED", u64::from(std::process::id()) << 20 | 1);
     println!("QB_PROPERTY_SEED={seed}");
-    for transport in [Transport::SharedMemory, Transport::Socket] {
-        let name = format!("qb-property-{}-{transport:?}", std::process::id());
+    let sealed = (Transport::SharedMemory, Features::SEALED);
+    let classic = [Transport::SharedMemory, Transport::Socket].map(|transport| (transport, Features::NONE));
+    for (transport, offer) in [sealed].into_iter().chain(classic) {
+        let name = format!("qb-property-{}-{transport:?}-{offer:?}", std::process::id());
         let event_loop = Loop::new().unwrap();
         let service = Service::new(&name, 1, Ok(transport), Box::new(Echo(AtomicU64::new(0)))).unwrap();
         service.set_poller(event_loop.clone());
@@ -167,11 +207,15 @@ fn no_value_in_a_shared_word_brings_either_side_down() {
         let live = Mutex::new(0_u64);
         std::thread::scope(|scope| {
             scope.spawn(|| event_loop.run());
-            scope.spawn(|| scribble(&stop, &done, Random(seed)));
+            if offer == Features::NONE {
+                scope.spawn(|| scribble(&stop, &done, Random(seed)));
+            } else {
+                scope.spawn(|| scribble_sealed(&stop, &done, Random(seed)));
+            }
             let mut random = Random(seed ^ 0x9E37_79B9_7F4A_7C15);
             while done.load(Relaxed) < steps {
                 // The files may be spoilt between the answer and their opening.
-                if let Ok(client) = Client::connect(&name, 20_000) {
+                if let Ok(client) = connect(&name, offer) {
                     use_connection(&client, &mut random);
                     *live.lock().unwrap() += 1;
                 }
@@ -180,7 +224,7 @@ fn no_value_in_a_shared_word_brings_either_side_down() {
             // Nothing hostile any more: a client is served as ever.
             let client = (0..100)
                 .find_map(|_| {
-                    let client = Client::connect(&name, 20_000).ok()?;
+                    let client = connect(&name, offer).ok()?;
                     let answer = client.send_recv(&[&message(100)], &mut [0; 200], 20_000);
                     if answer == Ok(100) {
                         return Some(client);

@@ -8,11 +8,13 @@
 //! | `stats` | counters |
 //! | `doorbell` | the bytes on the stream socket that announce messages in shared memory |
 //! | `shm`, `dgram` | the two classic transports, both sides |
+//! | `sealed` | the transport between two processes that both run this library |
+//! | `spin` | whether a wait is better spent looking than sleeping |
 //! | `service/` | listening, admission, dispatch, life cycle |
 //! | `client/` | connecting, sending, receiving |
 //! | `sweep` | what dead servers of our user left in shared memory |
 //!
-//! May touch `event`, `log`, `rb`, `shm` (through its safe types), `wire` and `sys`; no raw memory and no errno numbers.
+//! May touch `event`, `lane`, `log`, `rb`, `shm` (through its safe types), `wire` and `sys`; no raw memory and no errno numbers.
 //! Everything a peer sends or stores is checked here or below, against private numbers (see `ARCHITECTURE.md`).
 #![forbid(unsafe_code)]
 
@@ -23,8 +25,10 @@ mod doorbell;
 mod hostile_tests;
 mod poll;
 mod rendezvous;
+mod sealed;
 mod service;
 mod shm;
+mod spin;
 mod stats;
 mod sweep;
 #[cfg(test)]

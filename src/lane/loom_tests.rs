@@ -45,7 +45,8 @@ fn loom_lane_records_come_whole_and_in_order() {
         while let Some(value) = take(&mut receiver) {
             seen.push(value);
         }
-        let expected: Vec<u32> = [11, 12, 13].into_iter().zip(sent).filter(|(_, r)| r.is_ok()).map(|(v, _)| v).collect();
+        let expected: Vec<u32> =
+            [11, 12, 13].into_iter().zip(sent).filter(|(_, r)| r.is_ok()).map(|(v, _)| v).collect();
         assert_eq!(seen, expected);
     });
 }
@@ -61,7 +62,8 @@ fn loom_lane_room_is_used_again_only_after_it_was_read() {
         assert_eq!(take(&mut receiver), Some(21));
         assert_eq!(take(&mut receiver), Some(22));
         let sent = peer.join().unwrap();
-        let expected: Vec<u32> = [23, 24].into_iter().zip(sent).filter(|(_, ok)| *ok).map(|(v, _)| v).collect();
+        let expected: Vec<u32> =
+            [23, 24].into_iter().zip(sent).filter(|(_, ok)| *ok).map(|(v, _)| v).collect();
         let mut seen = Vec::new();
         while let Some(value) = take(&mut receiver) {
             seen.push(value);

@@ -1,20 +1,24 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //! Single-writer, single-reader lane of records in memory that neither side can truncate, and the bell that wakes its reader.
 //!
-//! A record is `[state][unused][data, padded to 8 bytes]` at an even word index, always in one piece, so that it can be lent
+//! A record is `[state][place][data, padded to 8 bytes]` at an even word index, always in one piece, so that it can be lent
 //! or filled where it lies. `state` is 0 while nothing is there, the length plus one once the record is complete, or
-//! [`SKIP`]: the next record is at index 0. Before a record is published, the state behind it is set to 0, so that no old
-//! payload can be taken for a record.
+//! [`SKIP`]: the next record is at the index in `place`. Before a record is published, the state behind it is set to 0, so
+//! that no old payload can be taken for a record.
 //!
 //! | word             | sender stores  | receiver stores | label         |
 //! |------------------|----------------|-----------------|---------------|
 //! | a record's state | 0, length, SKIP | nothing        | `record-live` |
+//! | a record's place | index after SKIP | nothing       | `record-live` |
 //! | `tail`           | nothing        | yes             | `record-free` |
 //! | the bell         | 0: taken       | 1: armed        | `bell`        |
 //!
 //! In the common case a message costs the receiver the cache lines of the record, and the sender none of the receiver's:
-//! each end keeps its index private, and the sender keeps what it last saw of `tail`. A sender that crosses a page looks at
-//! `tail` again and starts over at index 0 when the lane is empty, so that a lane with little in it touches little memory.
+//! each end keeps its index private, and the sender keeps what it last saw of `tail`.
+//!
+//! A sender that crosses a page looks at `tail` again and starts over at index 0 when the lane is empty, so that a lane with
+//! little in it touches little memory. It may go on behind the place it left as long as the receiver is still there. So
+//! records fit whenever all that is unread, with the new one, takes no more than half of the lane.
 //!
 //! # The bell
 //!
@@ -47,10 +51,13 @@ use std::ops::Deref;
 
 /// State of a place without a record.
 const EMPTY: u32 = 0;
-/// State that says: go on at index 0.
+/// State that says: go on at the index in the next word.
 const SKIP: u32 = u32::MAX;
-/// Words before a record's data: its state, and one of alignment.
+/// Words before a record's data: state and place.
 const HEAD: u32 = 2;
+/// Words that half a lane has beyond the data of its largest message: for the states before and behind it, and for those at
+/// both ends of what was skipped.
+const SLACK: u32 = 4 * HEAD;
 /// Words of a page, whatever the machine's page size: how often a sender looks whether it can start over.
 const PAGE: u32 = 1024;
 /// The longest lane in words.
@@ -58,7 +65,7 @@ const MOST_WORDS: u32 = 1 << 28;
 
 /// The memory under a lane: mapped pages in production, a heap array in tests, under the sanitizers and under loom.
 pub trait Cells {
-    /// The private length in words: even, at least 8.
+    /// The private length in words: even.
     fn words(&self) -> u32;
     /// Where the receiver says that it will read next.
     fn tail(&self) -> &SharedWord;
@@ -121,16 +128,16 @@ fn record_words(len: usize) -> u32 {
     HEAD + 2 * len.div_ceil(8) as u32
 }
 
-/// Bytes of a lane in which a message of `most` bytes always finds room when nothing else is there: twice a record, each with
-/// the state that ends it. `EFBIG` when that is beyond what a lane can be.
+/// Bytes of a lane in which a message of `most` bytes always finds room when nothing else is there: twice a record, with the
+/// states around it. `EFBIG` when that is beyond what a lane can be.
 pub fn bytes_for(most: usize) -> Result<usize> {
     let too_big = Error::Os(libc::EFBIG);
     let padded = most.checked_next_multiple_of(8).ok_or(too_big)?;
-    let bytes = padded.checked_add(4 * 2 * HEAD as usize).and_then(|n| n.checked_mul(2)).ok_or(too_big)?;
+    let bytes = padded.checked_add(4 * SLACK as usize).and_then(|n| n.checked_mul(2)).ok_or(too_big)?;
     if bytes > 4 * MOST_WORDS as usize { Err(too_big) } else { Ok(bytes) }
 }
 
 /// The largest message that always finds room in an empty lane of that many words.
 fn most_in(words: u32) -> usize {
-    (words / 4 * 2).saturating_sub(2 * HEAD) as usize * 4
+    (words / 4 * 2).saturating_sub(SLACK) as usize * 4
 }

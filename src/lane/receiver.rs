@@ -71,14 +71,18 @@ impl<C: Cells> Receiver<C> {
         if self.taken {
             return Ok(None);
         }
-        // ORDER(record-live): pairs with `Sender::commit`. A length brings the data with it, SKIP the record at index 0.
+        // ORDER(record-live): pairs with `Sender::commit`. A length brings the data with it, SKIP the record at its place.
         let mut state = self.cells.word(self.at)?.observe();
         if state == EMPTY {
             return Ok(None);
         }
         if state == SKIP {
-            self.at = 0;
-            state = self.cells.word(0)?.observe();
+            let place = self.cells.word(self.at + 1)?.get();
+            if !place.is_multiple_of(2) || place > self.words - HEAD {
+                return Err(Error::Corrupt);
+            }
+            self.at = place;
+            state = self.cells.word(place)?.observe();
         }
         // EMPTY becomes a length beyond any lane here.
         let len = state.wrapping_sub(1) as usize;

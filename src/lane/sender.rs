@@ -10,8 +10,10 @@ use crate::{Error, Result};
 pub struct Claim {
     at: u32,
     len: usize,
-    /// Where the receiver has to be told that the record is at index 0.
+    /// Where the receiver has to be told where the record is.
     skip: Option<u32>,
+    /// The record starts over in a lane that is empty.
+    starts_over: bool,
 }
 
 impl Claim {
@@ -44,6 +46,9 @@ pub struct Sender<C> {
     at: u32,
     /// Where the receiver was when last looked at; it can only have gone on since.
     tail: u32,
+    /// Where the sender was when it last started over in an empty lane, until the receiver is seen elsewhere. Meanwhile room
+    /// below may hold unread records, and room above is free. Records below end before it.
+    left: Option<u32>,
     most: usize,
 }
 
@@ -51,7 +56,7 @@ impl<C: Cells> Sender<C> {
     /// The only sender of a lane that is all zero.
     pub fn new(cells: C) -> Self {
         let words = cells.words();
-        Self { words, at: 0, tail: 0, most: most_in(words), cells }
+        Self { words, at: 0, tail: 0, left: None, most: most_in(words), cells }
     }
 
     /// The memory.
@@ -74,7 +79,7 @@ impl<C: Cells> Sender<C> {
         // The state behind the record belongs to it: it is written first.
         let need = record_words(len) + HEAD;
         if self.at / PAGE == (self.at + need) / PAGE && self.fits(need) {
-            return Ok(Claim { at: self.at, len, skip: None });
+            return Ok(Claim { at: self.at, len, skip: None, starts_over: false });
         }
         self.claim_after_a_look(len, need)
     }
@@ -87,14 +92,20 @@ impl<C: Cells> Sender<C> {
             return Err(Error::Corrupt);
         }
         self.tail = tail;
-        let start_over = Claim { at: 0, len, skip: Some(self.at) };
+        self.left = self.left.filter(|left| *left == tail);
+        let elsewhere = |at, starts_over| Ok(Claim { at, len, skip: Some(self.at), starts_over });
         if tail == self.at && self.at > 0 && need <= self.at {
-            return Ok(start_over);
+            return elsewhere(0, true);
         }
         if self.fits(need) {
-            return Ok(Claim { at: self.at, len, skip: None });
+            return Ok(Claim { at: self.at, len, skip: None, starts_over: false });
         }
-        if self.at >= tail && need <= tail { Ok(start_over) } else { Err(Error::Busy) }
+        match self.left {
+            Some(left) if self.at < left && left + HEAD + need <= self.words => elsewhere(left + HEAD, false),
+            Some(_) => Err(Error::Busy),
+            None if self.at >= tail && need <= tail => elsewhere(0, false),
+            None => Err(Error::Busy),
+        }
     }
 
     /// Copies `data` to `offset` within the claim; [`Error::Invalid`] when it does not all fit.
@@ -119,8 +130,13 @@ impl<C: Cells> Sender<C> {
         // behind it yet; published earlier, a half-written record could be read, or old payload as the next one.
         self.cells.word(claim.at)?.publish(len as u32 + 1);
         if let Some(skip) = claim.skip {
-            // ORDER(record-live): pairs with `Receiver::peek`. The record at index 0 is complete before anybody is sent there.
+            self.cells.word(skip + 1)?.set(claim.at);
+            // ORDER(record-live): pairs with `Receiver::peek`. Both the place and the record there are complete before anybody
+            // is sent there.
             self.cells.word(skip)?.publish(SKIP);
+            if claim.starts_over {
+                self.left = Some(skip);
+            }
         }
         self.at = next;
         Ok(())
@@ -136,7 +152,7 @@ impl<C: Cells> Sender<C> {
                 break;
             }
             match self.cells.word(at).map(crate::shm::SharedWord::get) {
-                Ok(SKIP) => at = 0,
+                Ok(SKIP) => at = self.cells.word(at + 1).map_or(0, crate::shm::SharedWord::get),
                 Ok(EMPTY) | Err(_) => break,
                 Ok(state) => {
                     count += 1;

@@ -36,7 +36,7 @@ unsafe impl Shared for SharedWord {}
 #[derive(Debug)]
 pub struct Mapping {
     // Dropped in this order: out of the guard's table first, unmapped afterwards.
-    watch: guard::Watch,
+    watch: Option<guard::Watch>,
     pages: Pages,
     len: usize,
 }
@@ -53,8 +53,13 @@ impl Mapping {
         Self::watched(Pages::shared_twice(fd, len)?, len)
     }
 
+    /// Maps the first `len` bytes of a file that nobody can make shorter: faults in it are not expected and not caught.
+    pub fn map_sealed(fd: BorrowedFd<'_>, len: usize) -> Result<Self> {
+        Ok(Self { watch: None, pages: Pages::shared(fd, len)?, len })
+    }
+
     fn watched(pages: Pages, len: usize) -> Result<Self> {
-        let watch = guard::Watch::start(&pages)?;
+        let watch = Some(guard::Watch::start(&pages)?);
         Ok(Self { watch, pages, len })
     }
 
@@ -82,7 +87,7 @@ impl Mapping {
     #[must_use]
     #[inline]
     pub fn is_dead(&self) -> bool {
-        self.watch.is_dead()
+        self.watch.as_ref().is_some_and(guard::Watch::is_dead)
     }
 
     /// The address of `len` bytes at `offset`; None when they are not all inside.
@@ -132,8 +137,8 @@ impl Mapping {
     /// The first words; there whatever the length, since pages are mapped as wholes.
     #[must_use]
     #[inline]
-    pub fn head(&self) -> &[SharedWord; 16] {
-        // SAFETY: at least one byte is mapped and so at least one page, which is longer than 64 bytes and page aligned,
+    pub fn head(&self) -> &[SharedWord; 256] {
+        // SAFETY: at least one byte is mapped and so at least one page, which has 1,024 bytes or more and is page aligned,
         // while `self` lives. Bytes behind the file's end but in its last page can be read and written.
         unsafe { self.pages.base().cast().as_ref() }
     }

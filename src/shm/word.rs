@@ -2,6 +2,13 @@
 //! One 32-bit word of shared memory. The bare orderings stay in here; other code speaks of publishing and observing.
 
 use crate::sync::{AtomicU32, Ordering};
+#[cfg(not(loom))]
+use crate::{
+    Error, Result,
+    sys::futex::{self, Deadline},
+};
+#[cfg(not(loom))]
+use std::time::Duration;
 
 /// A 32-bit word another process may change at any moment: `publish` is Release, `observe` Acquire, `get` and `set` are
 /// Relaxed.
@@ -62,7 +69,7 @@ impl SharedWord {
 
     /// Stores `new` if the word is `current` (AcqRel, Acquire on failure); Err with what was there.
     #[inline]
-    pub fn compare_exchange(&self, current: u32, new: u32) -> Result<u32, u32> {
+    pub fn compare_exchange(&self, current: u32, new: u32) -> std::result::Result<u32, u32> {
         self.0.compare_exchange(current, new, Ordering::AcqRel, Ordering::Acquire)
     }
 
@@ -71,6 +78,23 @@ impl SharedWord {
     #[must_use]
     pub fn as_ptr(&self) -> *const u32 {
         self.0.as_ptr()
+    }
+
+    /// Sleeps while the word is `expected`, at most `timeout`, until [`SharedWord::wake`] in any process. False at the end of
+    /// the time; true says nothing about the word.
+    #[cfg(not(loom))]
+    pub fn wait(&self, expected: u32, timeout: Duration) -> Result<bool> {
+        match futex::wait(self.as_ptr(), expected, Deadline::after(timeout)) {
+            Ok(()) | Err(Error::Os(libc::EINTR)) => Ok(true),
+            Err(Error::TimedOut) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Wakes one sleeper, if there is any.
+    #[cfg(not(loom))]
+    pub fn wake(&self) -> Result<()> {
+        futex::wake(self.as_ptr(), 1)
     }
 }
 

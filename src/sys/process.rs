@@ -47,3 +47,17 @@ pub fn cpus() -> usize {
         usize::try_from(online).unwrap_or(1).max(1)
     })
 }
+
+/// The processor that the calling thread runs on, counted from 0; it may run on another one the next moment. Takes a few
+/// nanoseconds. `u32::MAX` when the system does not say.
+#[must_use]
+#[inline]
+pub fn cpu() -> u32 {
+    // SAFETY: takes nothing.
+    unsafe { libc::sched_getcpu() }.cast_unsigned()
+}
+
+/// Lets other threads that are ready run on this processor.
+pub fn yield_now() {
+    std::thread::yield_now();
+}

@@ -4,7 +4,7 @@
 
 use crate::{Error, Result};
 use libc::{c_int, c_void, sockaddr, sockaddr_un, socklen_t};
-use std::mem::{MaybeUninit, size_of, zeroed};
+use std::mem::{size_of, zeroed};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -74,7 +74,7 @@ fn check(rc: c_int) -> Result<()> {
     if rc == 0 { Ok(()) } else { Err(Error::last_os()) }
 }
 
-fn checked_len(n: isize) -> Result<usize> {
+pub(super) fn checked_len(n: isize) -> Result<usize> {
     usize::try_from(n).map_err(|_| Error::last_os())
 }
 
@@ -285,51 +285,6 @@ fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8], flags: c_int) -> Result<usize>
             r => return r,
         }
     }
-}
-
-/// Room for one credentials message and nothing else: descriptors that a peer sends along do not fit and are dropped by
-/// the kernel.
-#[repr(C, align(8))]
-struct CredentialSpace([u8; 32]);
-
-/// Receives bytes of a stream together with the sender's credentials, if the kernel attached them.
-pub fn recv_with_credentials(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, Option<Credentials>)> {
-    let mut space = MaybeUninit::<CredentialSpace>::zeroed();
-    let mut vector = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
-    // SAFETY: msghdr is plain data for which all zeros is a valid value.
-    let mut message: libc::msghdr = unsafe { zeroed() };
-    message.msg_iov = &raw mut vector;
-    message.msg_iovlen = 1;
-    message.msg_control = space.as_mut_ptr().cast();
-    message.msg_controllen = size_of::<CredentialSpace>() as _;
-    let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
-    let n = loop {
-        // SAFETY: the vector and the control space are writable for the lengths given.
-        match checked_len(unsafe { libc::recvmsg(fd.as_raw_fd(), &raw mut message, flags) }) {
-            Err(Error::Os(libc::EINTR)) => {}
-            r => break r?,
-        }
-    };
-    // SAFETY: `message` was filled by recvmsg; the macros stay within msg_controllen.
-    let mut at = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
-    let mut found = None;
-    while !at.is_null() {
-        // SAFETY: CMSG_FIRSTHDR/CMSG_NXTHDR gave a header that lies completely inside the control space.
-        let header = unsafe { at.read_unaligned() };
-        // SAFETY: CMSG_LEN only computes.
-        let needed = unsafe { libc::CMSG_LEN(size_of::<libc::ucred>() as u32) } as usize;
-        if header.cmsg_level == libc::SOL_SOCKET
-            && header.cmsg_type == libc::SCM_CREDENTIALS
-            && header.cmsg_len as usize >= needed
-        {
-            // SAFETY: the length check above says that a whole ucred follows the header.
-            let cred = unsafe { libc::CMSG_DATA(at).cast::<libc::ucred>().read_unaligned() };
-            found = Some(Credentials { pid: cred.pid, uid: cred.uid, gid: cred.gid });
-        }
-        // SAFETY: as for CMSG_FIRSTHDR.
-        at = unsafe { libc::CMSG_NXTHDR(&raw const message, at) };
-    }
-    Ok((n, found))
 }
 
 /// Receives one datagram and the address it came from; the true length is returned even if it did not fit.

@@ -8,7 +8,7 @@ mod handshake;
 mod message;
 mod names;
 
-pub use handshake::{ConnectRequest, ConnectResponse, NAME_LEN, Transport};
+pub use handshake::{ConnectRequest, ConnectResponse, Features, NAME_LEN, Transport};
 pub use message::{
     MSG_AUTHENTICATE, MSG_DISCONNECT, MSG_NEW_EVENT_SOCK, MSG_USER_START, MessageHead, REQUEST_HEAD_LEN,
     RESPONSE_HEAD_LEN,

@@ -2,10 +2,11 @@
 //! The handshake, as the client speaks it: in one go, or in two steps with a poll in between.
 
 use super::Client;
-use crate::ipc::rendezvous;
+use crate::ipc::{rendezvous, sealed};
 use crate::sys::fd::{Deadline, poll_one};
+use crate::sys::scm::{self, Received};
 use crate::sys::socket::{self, Credentials};
-use crate::wire::{ConnectRequest, ConnectResponse};
+use crate::wire::{ConnectRequest, ConnectResponse, Features};
 use crate::{Error, Result, limits};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -20,12 +21,24 @@ pub struct Connecting {
     raw: Vec<u8>,
     got: usize,
     server: Option<Credentials>,
+    memory: Option<OwnedFd>,
+    offer: Features,
 }
 
 impl Connecting {
     /// Connects to the service's socket and sends the request. With `patient`, a service whose queue of connections is
     /// full is waited for; otherwise that is [`Error::Busy`].
     pub fn start(name: &str, max_msg_size: usize, patient: bool) -> Result<Self> {
+        Self::start_with(name, max_msg_size, patient, sealed::features())
+    }
+
+    /// The same, with an offer of the caller's.
+    pub(in super::super) fn start_with(
+        name: &str,
+        max_msg_size: usize,
+        patient: bool,
+        offer: Features,
+    ) -> Result<Self> {
         if name.len() > NAME_MAX {
             return Err(Error::Invalid);
         }
@@ -44,12 +57,20 @@ impl Connecting {
             std::thread::sleep(Duration::from_millis(1));
         }
         socket::want_credentials(stream.as_fd(), true)?;
-        let request = ConnectRequest { max_msg_size: asked.max(ConnectResponse::LEN as u32) };
+        let request = ConnectRequest { max_msg_size: asked.max(ConnectResponse::LEN as u32), offer };
         // 24 bytes always fit into a fresh socket.
         if socket::send(stream.as_fd(), &request.encode())? != ConnectRequest::LEN {
             return Err(Error::Disconnected);
         }
-        Ok(Self { stream, deadline, raw: vec![0; ConnectResponse::LEN], got: 0, server: None })
+        Ok(Self {
+            stream,
+            deadline,
+            raw: vec![0; ConnectResponse::LEN],
+            got: 0,
+            server: None,
+            memory: None,
+            offer,
+        })
     }
 
     /// The descriptor that becomes readable when the answer is there.
@@ -69,25 +90,34 @@ impl Connecting {
         self.read_answer()?;
         // An answer without credentials comes from no server of the protocol.
         let server = self.server.ok_or(Error::Corrupt)?;
-        socket::want_credentials(self.stream.as_fd(), false)?;
-        let answer = ConnectResponse::decode(&self.raw)?;
+        let answer = ConnectResponse::decode(&self.raw[..self.got])?;
         if answer.error != 0 {
             return Err(Error::Os(answer.error.saturating_abs()));
         }
-        Client::open(self.stream, server, &answer)
+        if !self.offer.has(answer.accepted) {
+            return Err(Error::Corrupt);
+        }
+        // On the sealed path only single bytes follow, which nobody asks for their sender.
+        if answer.accepted == Features::NONE {
+            socket::want_credentials(self.stream.as_fd(), false)?;
+        }
+        Client::open(self.stream, server, &answer, self.memory)
     }
 
     fn read_answer(&mut self) -> Result<()> {
-        while self.got < self.raw.len() {
-            match socket::recv_with_credentials(self.stream.as_fd(), &mut self.raw[self.got..]) {
-                Ok((0, _)) | Err(Error::Os(libc::ECONNRESET)) => return Err(Error::Disconnected),
-                Ok((n, credentials)) => {
+        while self.got < ConnectResponse::len_of(&self.raw[..self.got]) {
+            match scm::recv_with_descriptor(self.stream.as_fd(), &mut self.raw[self.got..]) {
+                Ok(Received { bytes: 0, .. }) | Err(Error::Os(libc::ECONNRESET)) => {
+                    return Err(Error::Disconnected);
+                }
+                Ok(Received { bytes, credentials, fd }) => {
                     // One process answers, or nobody knows who did.
                     if self.got > 0 && self.server != credentials {
                         return Err(Error::Corrupt);
                     }
-                    self.got += n;
+                    self.got += bytes;
                     self.server = credentials;
+                    self.memory = self.memory.take().or(fd);
                 }
                 Err(Error::Busy) => {
                     if self.deadline.passed() {

@@ -7,31 +7,33 @@
 //! | `mod` | the connection: settings, liveness, the end |
 //! | `send` | requests |
 //! | `receive` | responses and events |
-//! | `spin` | whether a wait is better spent spinning |
+//! | `lanes` | the same in sealed memory |
 //!
 //! Any number of threads may send while others receive. A server that is stopped holds nobody up beyond the caller's own
 //! time-out; a server that is gone is noticed.
 
 mod connect;
+mod lanes;
 mod receive;
 mod send;
-mod spin;
 
 pub use connect::Connecting;
 
 use super::dgram::{Channel, ClientSockets, control_file_is_there, remove_leftovers};
 use super::doorbell::Outstanding;
+use super::sealed::{Listener, Segment, Talker};
 use super::shm::ClientRings;
+use super::spin::Spin;
 use crate::rb::{Consumer, Producer};
-use crate::sync::{AtomicBool, AtomicU32, Mutex, Ordering::Relaxed};
+use crate::sync::{AtomicBool, AtomicU32, Mutex, MutexGuard, Ordering::Relaxed};
 use crate::sys::dir::Dir;
-use crate::sys::fd::poll_one;
+use crate::sys::fd::{Deadline, poll_one};
 use crate::sys::process;
 use crate::sys::socket::{self, Credentials};
-use crate::wire::ConnectResponse;
+use crate::wire::{ConnectResponse, Features};
 use crate::{Error, Result};
-use spin::Spin;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A connection to a service.
@@ -46,8 +48,14 @@ pub struct Client {
     owner_pid: i32,
 }
 
-/// The channels of either transport.
+/// The channels of each transport.
 enum Links {
+    Sealed {
+        segment: Arc<Segment>,
+        requests: Mutex<Talker>,
+        responses: Mutex<Listener>,
+        events: Mutex<Listener>,
+    },
     Shm {
         rings: ClientRings,
         requests: Mutex<(Producer, Outstanding)>,
@@ -82,8 +90,23 @@ impl Client {
     }
 
     /// Opens what the server's answer names.
-    fn open(stream: OwnedFd, server: Credentials, answer: &ConnectResponse) -> Result<Self> {
+    fn open(
+        stream: OwnedFd,
+        server: Credentials,
+        answer: &ConnectResponse,
+        memory: Option<OwnedFd>,
+    ) -> Result<Self> {
         let links = match answer.transport {
+            super::Transport::SharedMemory if answer.accepted.has(Features::SEALED) => {
+                let memory = memory.ok_or(Error::Corrupt)?;
+                let segment = Segment::open(memory.as_fd(), answer.max_msg_size)?;
+                Links::Sealed {
+                    requests: Mutex::new(Talker::requests(&segment)),
+                    responses: Mutex::new(Listener::responses(&segment)),
+                    events: Mutex::new(Listener::events(&segment)),
+                    segment,
+                }
+            }
             super::Transport::SharedMemory => {
                 let rings = ClientRings::open(answer, &server)?;
                 Links::Shm {
@@ -119,7 +142,7 @@ impl Client {
     #[must_use]
     pub fn event_fd(&self) -> BorrowedFd<'_> {
         match &self.links {
-            Links::Shm { .. } => self.stream.as_fd(),
+            Links::Sealed { .. } | Links::Shm { .. } => self.stream.as_fd(),
             Links::Socket { events_channel, .. } => events_channel.fd(),
         }
     }
@@ -192,6 +215,7 @@ impl Client {
             }
             // A server that merely closed the connection has said so or removed its files; there is nothing to wait for.
             let silent = match &self.links {
+                Links::Sealed { .. } => false,
                 Links::Shm { rings, .. } => rings.server_holds(),
                 Links::Socket { requests, dir, .. } => control_file_is_there(requests, dir),
             };
@@ -210,7 +234,8 @@ impl Drop for Client {
         if self.owner_pid != process::pid() {
             return;
         }
-        let dead = self.server_is_dead();
+        let files = !matches!(self.links, Links::Sealed { .. });
+        let dead = files && self.server_is_dead();
         match &self.links {
             Links::Shm { rings, .. } => {
                 rings.let_go();
@@ -219,9 +244,20 @@ impl Drop for Client {
                 }
             }
             Links::Socket { requests, dir, .. } if dead => remove_leftovers(requests, dir),
-            Links::Socket { .. } => {}
+            Links::Socket { .. } | Links::Sealed { .. } => {}
         }
         socket::shutdown(self.stream.as_fd());
+    }
+}
+
+/// Waits for another thread's receive to end, within this one's time.
+fn lock_until<T>(mutex: &Mutex<T>, deadline: Deadline) -> Result<MutexGuard<'_, T>> {
+    if let Some(guard) = mutex.try_lock() {
+        return Ok(guard);
+    }
+    match deadline.left() {
+        None => Ok(mutex.lock()),
+        Some(left) => mutex.try_lock_for(left).ok_or(Error::Busy),
     }
 }
 

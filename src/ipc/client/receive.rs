@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //! Responses and events.
 
-use super::{Client, GONE, Inbox, Links, Spin};
+use super::{Client, GONE, Inbox, Links, Spin, lock_until};
 use crate::ipc::dgram::Channel;
 use crate::rb::{Chunk, Consumer};
-use crate::sync::{Mutex, MutexGuard};
 use crate::sys::fd::{Deadline, poll_one, poll_two};
 use crate::sys::socket;
 use crate::{Error, Result};
@@ -12,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 /// How long a wait on shared memory goes on before it looks whether the server is still there.
-const SLICE: Duration = Duration::from_millis(500);
+pub(super) const SLICE: Duration = Duration::from_millis(500);
 /// An agreed size from which on a datagram is measured before memory is made for it.
 const LARGE: usize = 1 << 17;
 /// How long a count that nothing stands behind is left alone.
@@ -26,8 +25,10 @@ impl Client {
     /// [`Error::TimedOut`] when none came; [`Error::BufferTooSmall`] when it does
     /// not fit, it stays queued then; [`Error::Disconnected`] when the server is gone.
     pub fn recv(&self, buffer: &mut [u8], ms: i32) -> Result<usize> {
-        let deadline = Deadline::after_ms(ms);
-        let received = self.recv_until(buffer, deadline);
+        let received = match &self.links {
+            Links::Sealed { segment, responses, .. } => self.recv_from_lane(segment, responses, buffer, ms),
+            _ => self.recv_until(buffer, Deadline::after_ms(ms)),
+        };
         self.noted(received)
     }
 
@@ -42,6 +43,7 @@ impl Client {
                 let mut inbox = lock_until(responses, deadline)?;
                 self.recv_from_socket(requests, &mut inbox, buffer, deadline)
             }
+            Links::Sealed { segment, responses, .. } => self.recv_from_lane(segment, responses, buffer, 0),
         }
     }
 
@@ -72,7 +74,7 @@ impl Client {
                 }
                 continue;
             }
-            if spin.wait_for(|| files.queued() > 0) {
+            if spin.wait_for(false, || files.queued() > 0) {
                 continue;
             }
             if !ring.wait(Some(deadline.slice(SLICE)))? && self.server_is_gone() {
@@ -83,7 +85,7 @@ impl Client {
     }
 
     /// What a wait that ended without anything reports.
-    fn timed_out(&self) -> Error {
+    pub(super) fn timed_out(&self) -> Error {
         if self.is_connected() { Error::TimedOut } else { Error::Disconnected }
     }
 
@@ -99,6 +101,8 @@ impl Client {
     pub fn recv_event(&self, buffer: &mut [u8], ms: i32) -> Result<usize> {
         let deadline = Deadline::after_ms(ms);
         let received = match &self.links {
+            Links::Sealed { events, .. } => lock_until(events, deadline)
+                .and_then(|mut lane| self.event_from_lane(&mut lane, buffer, deadline)),
             Links::Shm { events, .. } => lock_until(events, deadline)
                 .and_then(|mut ring| self.event_from_ring(&mut ring, buffer, deadline)),
             Links::Socket { events_channel, events, .. } => lock_until(events, deadline)
@@ -215,15 +219,4 @@ fn copy_out(ring: &mut Consumer, chunk: Chunk, buffer: &mut [u8]) -> Result<usiz
     ring.copy(&chunk, 0, &mut buffer[..len])?;
     ring.reclaim(chunk)?;
     Ok(len)
-}
-
-/// Waits for another thread's receive to end, within this one's time.
-fn lock_until<T>(mutex: &Mutex<T>, deadline: Deadline) -> Result<MutexGuard<'_, T>> {
-    if let Some(guard) = mutex.try_lock() {
-        return Ok(guard);
-    }
-    match deadline.left() {
-        None => Ok(mutex.lock()),
-        Some(left) => mutex.try_lock_for(left).ok_or(Error::Busy),
-    }
 }

@@ -27,6 +27,7 @@ impl Client {
 
     fn is_asked_to_stop(&self) -> bool {
         let state = match &self.links {
+            Links::Sealed { segment, .. } => segment.flow_control(),
             Links::Shm { rings, .. } => rings.request.user_word(0).map_or(0, crate::shm::SharedWord::observe),
             Links::Socket { requests, .. } => requests.control().flow_control(),
         };
@@ -35,6 +36,20 @@ impl Client {
 
     fn send_now(&self, parts: &[&[u8]]) -> Result<usize> {
         match &self.links {
+            Links::Sealed { segment, requests, .. } => {
+                if segment.is_closed() {
+                    return Err(Error::Disconnected);
+                }
+                let mut lane = requests.lock();
+                if lane.bells().any() && !flush_bells(lane.bells(), self.stream.as_fd())? {
+                    return Err(Error::Busy);
+                }
+                let (sent, no_room) = lane.send(parts, self.stream.as_fd())?;
+                if no_room {
+                    flush_bells(lane.bells(), self.stream.as_fd())?;
+                }
+                Ok(sent)
+            }
             Links::Shm { rings, requests, .. } => {
                 if !rings.server_holds() {
                     return Err(Error::Disconnected);
@@ -60,11 +75,22 @@ impl Client {
 
     /// Rings for messages whose bytes found no room when they were sent.
     pub(super) fn catch_up_bells(&self) {
-        if let Links::Shm { requests, .. } = &self.links
-            && let Some(mut guard) = requests.try_lock()
-            && guard.1.any()
-        {
-            let _ = guard.1.flush(self.stream.as_fd());
+        match &self.links {
+            Links::Sealed { requests, .. } => {
+                if let Some(mut lane) = requests.try_lock()
+                    && lane.bells().any()
+                {
+                    let _ = lane.bells().flush(self.stream.as_fd());
+                }
+            }
+            Links::Shm { requests, .. } => {
+                if let Some(mut guard) = requests.try_lock()
+                    && guard.1.any()
+                {
+                    let _ = guard.1.flush(self.stream.as_fd());
+                }
+            }
+            Links::Socket { .. } => {}
         }
     }
 }

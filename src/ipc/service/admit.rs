@@ -7,6 +7,7 @@
 use super::super::dgram::ServerSockets;
 use super::super::doorbell::{Balance, Outstanding};
 use super::super::poll::{Events as PollEvents, Next, READABLE, Watch};
+use super::super::sealed::{self, Listener, Segment, Talker};
 use super::super::shm::{ConnectionDir, ServerRings};
 use super::connection::{Channels, Common, Connection, Events, Requests, Responses, Shared};
 use super::{RateLimit, Service};
@@ -15,11 +16,11 @@ use crate::log::Level;
 use crate::rb::{Consumer, Producer};
 use crate::sync::{Mutex, Ordering};
 use crate::sys::socket::{self, Credentials};
-use crate::sys::{process, rlimit};
-use crate::wire::{ConnectRequest, ConnectResponse, DirectoryName, Transport};
+use crate::sys::{process, rlimit, scm};
+use crate::wire::{ConnectRequest, ConnectResponse, DirectoryName, Features, Transport};
 use crate::{Error, Result, limits};
 use std::collections::VecDeque;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -45,7 +46,7 @@ impl Progress {
     /// one process: somebody could begin a request and have a privileged program, given the socket as its output, end it.
     fn read(&mut self) -> Result<bool> {
         while self.got < self.raw.len() {
-            match socket::recv_with_credentials(self.stream.as_fd(), &mut self.raw[self.got..]) {
+            match scm::recv_with_credentials(self.stream.as_fd(), &mut self.raw[self.got..]) {
                 Ok((0, _)) => return Err(Error::Corrupt),
                 Ok((n, credentials)) => {
                     if self.got > 0 && self.credentials != credentials {
@@ -202,7 +203,11 @@ impl Service {
             log!(Level::Warning, "service {}: a client sent no proper request", self.name);
             return;
         };
-        if socket::want_credentials(stream.as_fd(), false).is_err() {
+        let sealed = request.offer.has(Features::SEALED)
+            && sealed::features().has(Features::SEALED)
+            && self.transport == Ok(Transport::SharedMemory);
+        // Nothing but the handshake is sent with credentials on the sealed path; there is no need to tell the kernel.
+        if !sealed && socket::want_credentials(stream.as_fd(), false).is_err() {
             return;
         }
         let stream = Arc::new(stream);
@@ -215,7 +220,7 @@ impl Service {
         }
         let connection = Connection::new(self, peer, size);
         let outcome = self.handler.accept(&connection, &peer);
-        let opened = outcome.and_then(|()| self.open(&connection, &stream).map_err(|e| -e.errno()));
+        let opened = outcome.and_then(|()| self.open(&connection, &stream, sealed).map_err(|e| -e.errno()));
         match opened {
             Ok(answer) => connection.answer_and_start(&stream, &answer),
             Err(error) => {
@@ -234,10 +239,10 @@ impl Service {
 
     /// Makes the channels of a client that was let in. When no descriptor is left for them, half-open connections, which
     /// have not even said what they want, make room.
-    fn open(&self, connection: &Arc<Connection>, stream: &Arc<OwnedFd>) -> Result<ConnectResponse> {
+    fn open(&self, connection: &Arc<Connection>, stream: &Arc<OwnedFd>, sealed: bool) -> Result<Answer> {
         const AT_A_TIME: usize = 4;
         loop {
-            match connection.open(stream) {
+            match connection.open(stream, sealed) {
                 Err(Error::Os(libc::EMFILE | libc::ENFILE)) if connection.channels.get().is_none() => {
                     let oldest: Vec<_> = {
                         let list = &mut self.half_open.lock().0;
@@ -255,22 +260,89 @@ impl Service {
     }
 }
 
+/// What a client that was let in is told, and the descriptor that goes with it.
+struct Answer {
+    response: ConnectResponse,
+    fd: Option<OwnedFd>,
+}
+
+impl Answer {
+    fn send(&self, stream: BorrowedFd<'_>) -> Result<()> {
+        let bytes = self.response.encode();
+        let sent = match &self.fd {
+            Some(fd) => scm::send_with_descriptor(stream, &bytes, fd.as_fd()),
+            None => socket::send(stream, &bytes),
+        };
+        if sent? == bytes.len() { Ok(()) } else { Err(Error::Disconnected) }
+    }
+}
+
+/// The channels of a client that is this library too.
+fn sealed_channels(segment: &Arc<Segment>, stream: &Arc<OwnedFd>) -> Channels {
+    Channels {
+        sealed: true,
+        stream_fd: stream.as_raw_fd(),
+        watched: Mutex::default(),
+        retry: Mutex::default(),
+        requests: Mutex::new(Some(Requests::Sealed {
+            lane: Listener::requests(segment),
+            stream: stream.clone(),
+        })),
+        responses: Mutex::new(Some(Responses::Sealed(Talker::responses(segment)))),
+        events: Mutex::new(Some(Events::Sealed { lane: Talker::events(segment), stream: stream.clone() })),
+        common: Mutex::new(Some(Common {
+            shared: Shared::Sealed(segment.clone()),
+            stream: stream.clone(),
+            owner_pid: process::pid(),
+        })),
+        request_fd: None,
+    }
+}
+
 impl Connection {
     /// Makes the channels, and returns the answer that names them.
-    fn open(self: &Arc<Self>, stream: &Arc<OwnedFd>) -> Result<ConnectResponse> {
+    fn open(self: &Arc<Self>, stream: &Arc<OwnedFd>, sealed: bool) -> Result<Answer> {
         let transport = self.service.transport?;
         let mut answer = ConnectResponse::refusal(0, transport);
         answer.max_msg_size = self.max_msg_size;
         answer.token = i64::try_from(self.id).unwrap_or(0);
+        let (made, fd) = if sealed {
+            answer.accepted = Features::SEALED;
+            let (segment, fd) = Segment::make(self.max_msg_size)?;
+            (sealed_channels(&segment, stream), Some(fd))
+        } else {
+            (self.classic_channels(stream, transport, &mut answer)?, None)
+        };
+        self.service.counters.active.fetch_add(1, Ordering::Relaxed);
+        let channels = self.channels.get_or_init(|| made);
+        let interest = self.service.rate().interest();
+        if let Some(fd) = channels.request_fd {
+            self.watch(channels, fd, interest, Watch::Requests(self.clone()))?;
+            self.watch(channels, channels.stream_fd, READABLE, Watch::Stream(self.clone()))?;
+        } else {
+            self.watch(channels, channels.stream_fd, interest, Watch::Stream(self.clone()))?;
+        }
+        Ok(Answer { response: answer, fd })
+    }
+
+    /// The channels that any client can use; fills in their names.
+    fn classic_channels(
+        &self,
+        stream: &Arc<OwnedFd>,
+        transport: Transport,
+        answer: &mut ConnectResponse,
+    ) -> Result<Channels> {
+        let owner_pid = process::pid();
         let auth = *self.auth.lock();
         let name =
             DirectoryName { server_pid: process::pid(), client_pid: self.peer.pid, fd: stream.as_raw_fd() };
         let dir = ConnectionDir::make(&name, &self.peer, &auth)?;
         let service = self.service.name();
-        let made = match transport {
+        Ok(match transport {
             Transport::SharedMemory => {
-                let rings = ServerRings::make(&dir, service, self.max_msg_size, &auth, &mut answer)?;
+                let rings = ServerRings::make(&dir, service, self.max_msg_size, &auth, answer)?;
                 Channels {
+                    sealed: false,
                     stream_fd: stream.as_raw_fd(),
                     watched: Mutex::default(),
                     retry: Mutex::default(),
@@ -286,16 +358,17 @@ impl Connection {
                         stream: stream.clone(),
                     })),
                     common: Mutex::new(Some(Common {
-                        shared: Shared::Rings(rings),
-                        dir,
+                        shared: Shared::Rings(rings, dir),
                         stream: stream.clone(),
+                        owner_pid,
                     })),
                     request_fd: None,
                 }
             }
             Transport::Socket => {
-                let made = ServerSockets::make(&dir, service, self.max_msg_size, &auth, &mut answer)?;
+                let made = ServerSockets::make(&dir, service, self.max_msg_size, &auth, answer)?;
                 Channels {
+                    sealed: false,
                     stream_fd: stream.as_raw_fd(),
                     watched: Mutex::default(),
                     retry: Mutex::default(),
@@ -304,23 +377,13 @@ impl Connection {
                     responses: Mutex::new(Some(Responses::Socket(made.responses))),
                     events: Mutex::new(Some(Events::Socket(made.events))),
                     common: Mutex::new(Some(Common {
-                        shared: Shared::Control(made.control),
-                        dir,
+                        shared: Shared::Control(made.control, dir),
                         stream: stream.clone(),
+                        owner_pid,
                     })),
                 }
             }
-        };
-        self.service.counters.active.fetch_add(1, Ordering::Relaxed);
-        let channels = self.channels.get_or_init(|| made);
-        let interest = self.service.rate().interest();
-        if let Some(fd) = channels.request_fd {
-            self.watch(channels, fd, interest, Watch::Requests(self.clone()))?;
-            self.watch(channels, channels.stream_fd, READABLE, Watch::Stream(self.clone()))?;
-        } else {
-            self.watch(channels, channels.stream_fd, interest, Watch::Stream(self.clone()))?;
-        }
-        Ok(answer)
+        })
     }
 
     fn watch(&self, channels: &Channels, fd: RawFd, events: PollEvents, watch: Watch) -> Result<()> {
@@ -330,13 +393,12 @@ impl Connection {
     }
 
     /// Tells the client, then the application.
-    fn answer_and_start(self: &Arc<Self>, stream: &OwnedFd, answer: &ConnectResponse) {
+    fn answer_and_start(self: &Arc<Self>, stream: &OwnedFd, answer: &Answer) {
         let rate: RateLimit = self.service.rate();
         self.set_flow_control(rate.flow_control());
         self.service.connections.lock().insert(self.id, self.clone());
-        let bytes = answer.encode();
         // A fresh socket has room for the whole answer; a client that made it otherwise is not worth waiting for.
-        if socket::send(stream.as_fd(), &bytes) != Ok(bytes.len()) || !self.state.opened() {
+        if answer.send(stream.as_fd()).is_err() || !self.state.opened() {
             self.abandon();
             return;
         }

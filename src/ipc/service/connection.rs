@@ -4,6 +4,7 @@
 use super::super::dgram::{Control, Outbox, Sent, ServerRequests};
 use super::super::doorbell::{Balance, Outstanding};
 use super::super::poll::{READABLE, WRITABLE, Watch};
+use super::super::sealed::{Listener, Segment, Talker};
 use super::super::shm::{ConnectionDir, ServerRings};
 use super::super::stats::{ConnectionCounters, ConnectionStats, count};
 use super::Service;
@@ -12,6 +13,7 @@ use crate::rb::{Consumer, Producer};
 use crate::shm::Trusted;
 use crate::sync::{AtomicU32, AtomicUsize, Mutex, Ordering::Relaxed};
 use crate::sys::fd::{timer_fd, timer_fd_rearm};
+use crate::sys::process;
 use crate::sys::socket::{self, Credentials};
 use crate::{Error, Result, limits};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -31,18 +33,21 @@ pub struct Auth {
 
 /// Requests of a client.
 pub(super) enum Requests {
+    Sealed { lane: Listener, stream: Arc<OwnedFd> },
     Shm { ring: Consumer, bells: Balance, stream: Arc<OwnedFd> },
     Socket(ServerRequests),
 }
 
 /// Responses to a client.
 pub(super) enum Responses {
+    Sealed(Talker),
     Shm(Producer),
     Socket(Outbox),
 }
 
 /// Events for a client.
 pub(super) enum Events {
+    Sealed { lane: Talker, stream: Arc<OwnedFd> },
     Shm { ring: Producer, bells: Outstanding, stream: Arc<OwnedFd> },
     Socket(Outbox),
 }
@@ -54,17 +59,48 @@ pub(super) struct Retry {
     wait: Duration,
 }
 
-/// What both transports have beside messages.
+/// What every transport has beside messages.
 pub(super) struct Common {
     pub shared: Shared,
-    pub dir: ConnectionDir,
     pub stream: Arc<OwnedFd>,
+    /// The process that made the connection; a child that inherited it must leave everything alone.
+    pub owner_pid: i32,
+}
+
+impl Common {
+    pub fn is_ours(&self) -> bool {
+        process::pid() == self.owner_pid
+    }
 }
 
 /// What is shared with the client.
 pub(super) enum Shared {
-    Rings(ServerRings),
-    Control(Arc<Control>),
+    Sealed(Arc<Segment>),
+    Rings(ServerRings, ConnectionDir),
+    Control(Arc<Control>, ConnectionDir),
+}
+
+impl Shared {
+    fn set_flow_control(&self, state: u32) {
+        match self {
+            Shared::Sealed(segment) => segment.set_flow_control(state),
+            Shared::Rings(rings, _) => {
+                if let Some(word) = rings.request.user_word(0) {
+                    word.publish(state);
+                }
+            }
+            Shared::Control(control, _) => control.set_flow_control(state),
+        }
+    }
+
+    /// Tells the client that this side is gone, and removes the files.
+    pub fn withdraw(&self) {
+        match self {
+            Shared::Sealed(segment) => segment.close(),
+            Shared::Rings(rings, dir) => rings.withdraw(dir),
+            Shared::Control(control, dir) => control.unlink(dir),
+        }
+    }
 }
 
 /// The resources of an established connection. Each is taken out when the connection ends. No two locks are held together.
@@ -73,6 +109,8 @@ pub(super) struct Channels {
     pub responses: Mutex<Option<Responses>>,
     pub events: Mutex<Option<Events>>,
     pub common: Mutex<Option<Common>>,
+    /// They are in sealed memory.
+    pub sealed: bool,
     /// Number of the stream socket.
     pub stream_fd: RawFd,
     /// What the poll loop has accepted to watch.
@@ -168,6 +206,7 @@ impl Connection {
             None => 0,
             Some(channels) => match channels.events.lock().as_ref() {
                 None => 0,
+                Some(Events::Sealed { lane, .. }) => lane.queued(),
                 Some(Events::Shm { ring, .. }) => ring.files().queued(),
                 Some(Events::Socket(outbox)) => outbox.queued(),
             },
@@ -180,6 +219,7 @@ impl Connection {
         let channels = self.open_channels()?;
         let sent = match channels.responses.lock().as_mut() {
             None => Err(Error::Disconnected),
+            Some(Responses::Sealed(lane)) => lane.send_to_sleeper(parts).map(Sent::Out),
             Some(Responses::Shm(ring)) => ring.send(parts).map(Sent::Out),
             Some(Responses::Socket(outbox)) => outbox.send(parts),
         };
@@ -196,6 +236,10 @@ impl Connection {
         let mut full = false;
         let sent = match channels.events.lock().as_mut() {
             None => Err(Error::Disconnected),
+            Some(Events::Sealed { lane, stream }) => lane.send(parts, stream.as_fd()).map(|(n, no_room)| {
+                full = no_room;
+                Sent::Out(n)
+            }),
             Some(Events::Shm { ring, bells, stream }) => ring
                 .send(parts)
                 .inspect(|_| {
@@ -295,7 +339,7 @@ impl Connection {
     fn hang_up(&self) {
         if let Some(channels) = self.channels.get()
             && let Some(common) = channels.common.lock().as_ref()
-            && common.dir.is_ours()
+            && common.is_ours()
         {
             socket::shutdown(common.stream.as_fd());
         }
@@ -307,14 +351,8 @@ impl Connection {
             return;
         }
         if let Some(channels) = self.channels.get() {
-            match channels.common.lock().as_ref().map(|common| &common.shared) {
-                Some(Shared::Rings(rings)) => {
-                    if let Some(word) = rings.request.user_word(0) {
-                        word.publish(state);
-                    }
-                }
-                Some(Shared::Control(control)) => control.set_flow_control(state),
-                None => {}
+            if let Some(common) = channels.common.lock().as_ref() {
+                common.shared.set_flow_control(state);
             }
         }
         self.counters.flow_control_state.store(state, Relaxed);
@@ -339,9 +377,11 @@ impl Connection {
     }
 
     fn has_outstanding_bells(&self) -> bool {
-        self.channels.get().is_some_and(
-            |channels| matches!(channels.events.lock().as_ref(), Some(Events::Shm { bells, .. }) if bells.any()),
-        )
+        self.channels.get().is_some_and(|channels| match channels.events.lock().as_mut() {
+            Some(Events::Sealed { lane, .. }) => lane.bells().any(),
+            Some(Events::Shm { bells, .. }) => bells.any(),
+            _ => false,
+        })
     }
 
     /// Watches the stream with or without an eye on room to write.
@@ -353,6 +393,11 @@ impl Connection {
             let events = if writable { input | WRITABLE } else { input };
             let _ = poller.modify(self.service.priority(), fd, events, Watch::Stream(self.clone()));
         }
+    }
+
+    /// Whether messages travel in sealed memory.
+    pub(super) fn is_sealed(&self) -> bool {
+        self.channels.get().is_some_and(|channels| channels.sealed)
     }
 
     /// The channels, while the connection is open; [`Error::Invalid`] before.

@@ -5,6 +5,7 @@
 
 use super::super::doorbell::Balance;
 use super::super::poll::{Events as PollEvents, Next};
+use super::super::sealed;
 use super::buffers::Buffer;
 use super::connection::{Connection, Events, Requests};
 use crate::log;
@@ -24,6 +25,7 @@ pub struct Request<'a> {
 
 enum Body<'a> {
     Lent(&'a Lent),
+    Sealed(&'a sealed::Lent),
     Copied(&'a mut [u8]),
 }
 
@@ -33,6 +35,7 @@ impl Request<'_> {
     pub fn bytes(&self) -> &[u8] {
         match &self.body {
             Body::Lent(lent) => &lent[..self.len],
+            Body::Sealed(lent) => &lent[..self.len],
             Body::Copied(bytes) => &bytes[..self.len],
         }
     }
@@ -42,6 +45,7 @@ impl Request<'_> {
     pub fn address(&mut self) -> *mut u8 {
         match &mut self.body {
             Body::Lent(lent) => lent.address().as_ptr(),
+            Body::Sealed(lent) => lent.address().as_ptr(),
             Body::Copied(bytes) => bytes.as_mut_ptr(),
         }
     }
@@ -51,17 +55,27 @@ impl Request<'_> {
 enum Message {
     /// In place, in the ring of a trusted client; the chunk is given back afterwards.
     Lent(Lent, Chunk),
+    /// The same in sealed memory.
+    Sealed(sealed::Lent, sealed::Record),
     /// In private memory: the buffer and how much of it.
     Copied(Buffer, usize),
 }
 
-/// Why a batch of requests ended.
+/// What the application said to a request.
 #[derive(PartialEq, Eq)]
 enum End {
-    /// Nothing is queued.
-    Empty,
-    /// The batch is full, or the application asked to back off.
+    /// Go on.
+    More,
+    /// It asked to back off.
     Later,
+}
+
+/// A batch of requests that was handled.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub handled: u32,
+    /// The application asked to back off.
+    pub backed_off: bool,
 }
 
 const HANGUP: PollEvents = (libc::POLLHUP | libc::POLLERR) as PollEvents;
@@ -80,6 +94,7 @@ impl Connection {
         };
         if revents & OUTPUT != 0 {
             let flushed = match channels.events.lock().as_mut() {
+                Some(Events::Sealed { lane, stream }) => lane.bells().flush(stream.as_fd()),
                 Some(Events::Shm { bells, stream, .. }) => bells.flush(stream.as_fd()),
                 _ => Ok(true),
             };
@@ -93,6 +108,7 @@ impl Connection {
             return Next::Keep;
         }
         let result = match channels.request_fd {
+            None if self.is_sealed() => self.take_rung(),
             None => self.take_announced(),
             // The socket transport uses the stream for nothing; what arrives is thrown away, its end is the client's.
             Some(_) => match channels.common.lock().as_ref() {
@@ -141,14 +157,14 @@ impl Connection {
 
     /// Handles what is queued in shared memory and takes the bytes that announced it.
     fn take_announced(self: &Arc<Self>) -> Result<()> {
-        let handled = self.take_batch(0)?;
+        let handled = self.take_batch(0)?.handled;
         if self.settle(handled == 0)? {
             return Ok(());
         }
         // More bytes were taken than messages handled: unless those were stray bytes, their messages are in the ring,
         // and nothing would announce them again.
         loop {
-            let handled = self.take_batch(1)?;
+            let handled = self.take_batch(1)?.handled;
             if handled == 0 || self.settle(false)? {
                 return self.with_shm(|_, bells, _| bells.forgive());
             }
@@ -175,25 +191,26 @@ impl Connection {
         }
     }
 
-    /// Handles up to a batch of requests (`limit` of them when not 0) and returns how many it was.
-    fn take_batch(self: &Arc<Self>, limit: u32) -> Result<u32> {
+    /// Handles up to a batch of requests (`limit` of them when not 0).
+    pub(super) fn take_batch(self: &Arc<Self>, limit: u32) -> Result<Batch> {
         if limit == 0 && self.service.rate().is_off() {
             // A loop that dispatches what it was told to leave alone.
             return Err(Error::Busy);
         }
         let batch = if limit == 0 { self.service.rate().batch() } else { limit };
-        let mut handled = 0;
+        let mut done = Batch::default();
         let mut budget = None;
-        while handled < budget.unwrap_or(batch) {
+        while done.handled < budget.unwrap_or(batch) {
             let Some(message) = self.next_message(&mut budget, batch)? else {
                 break;
             };
-            handled += 1;
-            if self.handle(message)? == End::Later || (limit == 0 && self.service.rate().is_off()) {
+            done.handled += 1;
+            done.backed_off = self.handle(message)? == End::Later;
+            if done.backed_off || (limit == 0 && self.service.rate().is_off()) {
                 break;
             }
         }
-        Ok(handled)
+        Ok(done)
     }
 
     /// Takes the next request out of its channel, as far as this can be done without the application.
@@ -202,6 +219,19 @@ impl Connection {
         let mut guard = channels.requests.lock();
         match guard.as_mut() {
             None => Err(Error::Disconnected),
+            Some(Requests::Sealed { lane, .. }) => {
+                let Some(record) = lane.peek()? else {
+                    return Ok(None);
+                };
+                if let Some(trusted) = &self.trusted {
+                    return Ok(Some(Message::Sealed(lane.lend(&record, trusted), record)));
+                }
+                let len = record.len();
+                let mut buffer = self.service.buffers.take(len);
+                lane.copy(&record, buffer.bytes(len))?;
+                lane.reclaim(record);
+                Ok(Some(Message::Copied(buffer, len)))
+            }
             Some(Requests::Shm { ring, bells, .. }) => {
                 let Some(chunk) = ring.peek()? else {
                     return Ok(None);
@@ -249,12 +279,18 @@ impl Connection {
                 let _ = self.with_shm(|ring, _, _| ring.reclaim(chunk));
                 result
             }
+            Message::Sealed(lent, record) => {
+                let result = self.process(Body::Sealed(&lent));
+                let _ = self.with_sealed(|lane, _| lane.reclaim(record));
+                result
+            }
         }
     }
 
     fn process(self: &Arc<Self>, body: Body<'_>) -> Result<End> {
         let bytes: &[u8] = match &body {
             Body::Lent(lent) => lent,
+            Body::Sealed(lent) => lent,
             Body::Copied(bytes) => bytes,
         };
         let arrived = bytes.len();
@@ -268,6 +304,6 @@ impl Connection {
         }
         super::super::stats::count(&self.counters.requests);
         let more = self.service.handler.process(self, &mut Request { body, len: size });
-        Ok(if more < 0 { End::Later } else { End::Empty })
+        Ok(if more < 0 { End::Later } else { End::More })
     }
 }

@@ -13,7 +13,7 @@
 
 use super::super::poll::Priority;
 use super::Service;
-use super::connection::{Connection, Shared};
+use super::connection::Connection;
 use crate::sync::{AtomicU32, AtomicUsize, Ordering};
 use crate::sys::socket;
 use std::os::fd::AsFd;
@@ -160,7 +160,8 @@ impl Connection {
         let responses = channels.responses.lock().take();
         let events = channels.events.lock().take();
         // A forked child shares the poll set, the socket and the files with its parent, who goes on using them.
-        if common.dir.is_ours() {
+        let ours = common.is_ours();
+        if ours {
             let watched = std::mem::take(&mut *channels.watched.lock());
             self.end_retry();
             for fd in watched {
@@ -168,9 +169,8 @@ impl Connection {
             }
             socket::shutdown(common.stream.as_fd());
         }
-        match &common.shared {
-            Shared::Rings(rings) => rings.withdraw(&common.dir),
-            Shared::Control(control) => control.unlink(&common.dir),
+        if ours {
+            common.shared.withdraw();
         }
         drop(common);
         drop((requests, responses, events));

@@ -7,12 +7,14 @@
 //! | `admit` | the listening socket, half-open connections, the handshake |
 //! | `connection` | one client: sending, settings, counters |
 //! | `dispatch` | what happens when a descriptor is ready |
+//! | `awake` | requests in sealed memory, and lingering |
 //! | `lifecycle` | references, disconnecting, the order of callbacks |
 //! | `buffers` | private memory that messages of untrusted clients are copied into |
 //!
 //! No lock is held while a callback of the application runs, so a callback may call anything.
 
 mod admit;
+mod awake;
 mod buffers;
 mod connection;
 mod dispatch;
@@ -27,7 +29,7 @@ use super::stats::{ServiceCounters, ServiceStats};
 use super::{rendezvous, sweep};
 use crate::log;
 use crate::log::Level;
-use crate::sync::{AtomicU32, AtomicUsize, Mutex, Ordering::Relaxed, RwLock};
+use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Mutex, Ordering::Relaxed, RwLock};
 use crate::sys::socket::Credentials;
 use crate::sys::{process, socket};
 use crate::wire::Transport;
@@ -131,8 +133,10 @@ pub struct Service {
     listener: Mutex<Option<Listener>>,
     half_open: Mutex<HalfOpenList>,
     connections: Mutex<BTreeMap<u64, Arc<Connection>>>,
-    next_id: crate::sync::AtomicU64,
+    next_id: AtomicU64,
     rate: AtomicU32,
+    /// The connection in sealed memory that was dispatched last.
+    last_active: AtomicU64,
     enforced_size: AtomicU32,
     counters: ServiceCounters,
     buffers: Buffers,
@@ -187,8 +191,9 @@ impl Service {
             listener: Mutex::new(None),
             half_open: Mutex::default(),
             connections: Mutex::default(),
-            next_id: crate::sync::AtomicU64::new(1),
+            next_id: AtomicU64::new(1),
             rate: AtomicU32::new(RateLimit::Normal as u32),
+            last_active: AtomicU64::new(0),
             enforced_size: AtomicU32::new(0),
             counters: ServiceCounters::default(),
             buffers: Buffers::default(),

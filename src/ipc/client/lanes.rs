@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//! Responses and events in sealed memory.
+
+use super::receive::SLICE;
+use super::{Client, lock_until};
+use crate::ipc::sealed::{Listener, Segment};
+use crate::sync::Mutex;
+use crate::sys::fd::{Deadline, poll_one};
+use crate::{Error, Result};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+/// How long an event that was taken waits for the byte that announced it. It is on its way; only a server that was stopped
+/// between two instructions makes anybody wait that long.
+const LATE_BYTE: Duration = Duration::from_millis(1);
+
+impl Client {
+    pub(super) fn recv_from_lane(
+        &self,
+        segment: &Segment,
+        responses: &Mutex<Listener>,
+        buffer: &mut [u8],
+        ms: i32,
+    ) -> Result<usize> {
+        // The clock is asked only when the answer is not just coming.
+        let mut quick = responses.try_lock();
+        if let Some(lane) = quick.as_mut()
+            && (lane.ready() || (ms != 0 && lane.linger()))
+            && let Some(n) = lane.receive(buffer)?
+        {
+            return Ok(n);
+        }
+        let deadline = Deadline::after_ms(ms);
+        let mut lane = match quick {
+            Some(lane) => lane,
+            None => lock_until(responses, deadline)?,
+        };
+        loop {
+            if let Some(n) = lane.receive(buffer)? {
+                return Ok(n);
+            }
+            if segment.is_closed() {
+                // A last answer may have come before the end.
+                return lane.receive(buffer)?.ok_or(Error::Disconnected);
+            }
+            if deadline.passed() {
+                return Err(self.timed_out());
+            }
+            self.catch_up_bells();
+            if !lane.sleep(deadline.slice(SLICE))? && self.server_is_gone() {
+                return lane.receive(buffer)?.ok_or(Error::Disconnected);
+            }
+        }
+    }
+
+    /// One event. Events count as there once they are announced, and the stream is readable as long as one is there: so that
+    /// an event that is taken as the last one takes the announcement with it.
+    pub(super) fn event_from_lane(
+        &self,
+        lane: &mut Listener,
+        buffer: &mut [u8],
+        deadline: Deadline,
+    ) -> Result<usize> {
+        let stream = self.stream.as_fd();
+        loop {
+            if lane.is_announced() {
+                if let Some(n) = lane.receive(buffer)? {
+                    if !lane.glance() && !matches!(lane.doze_off(stream), Ok(false)) && lane.owes_bytes() {
+                        poll_one(stream, libc::POLLIN, Some(deadline.slice(LATE_BYTE)))?;
+                        // The end of the stream is for the next call to find.
+                        let _ = lane.take_late_bytes(stream);
+                    }
+                    return Ok(n);
+                }
+                if !lane.doze_off(stream)? {
+                    continue;
+                }
+            }
+            if !deadline.passed() && lane.linger_for_announcement() {
+                continue;
+            }
+            let readable = poll_one(stream, libc::POLLIN, deadline.left())? != 0;
+            if readable && !lane.is_announced() {
+                lane.clear(stream)?;
+            }
+            if !readable && deadline.passed() {
+                return Err(Error::Busy);
+            }
+        }
+    }
+}

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//! Requests in sealed memory: what is done after a client rang, and for how long.
+//!
+//! A batch is followed by the next as long as requests keep coming, this is the service's only busy client, and the turn has
+//! not lasted longer than [`limits::linger`]: between two requests of a busy exchange the service looks into memory instead of
+//! going back to the poll loop. After that the stream is left readable if there is more, so that the loop comes back.
+
+use super::connection::{Connection, Requests};
+use crate::ipc::sealed::Listener;
+use crate::sync::Ordering::Relaxed;
+use crate::{Error, Result, limits};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What to do after a batch.
+enum Then {
+    /// Take another batch.
+    GoOn,
+    /// Back to the poll loop.
+    Return,
+}
+
+impl Connection {
+    /// Handles what a client has announced.
+    pub(super) fn take_rung(self: &Arc<Self>) -> Result<()> {
+        let announced = self.with_sealed(|lane, stream| -> Result<bool> {
+            if !lane.is_announced() {
+                lane.clear(stream)?;
+            }
+            Ok(lane.is_announced())
+        })?;
+        if !announced? {
+            return Ok(());
+        }
+        let alone = self.service.last_active.swap(self.id, Relaxed) == self.id;
+        let until = alone.then(|| Instant::now() + limits::linger());
+        loop {
+            let batch = self.take_batch(0)?;
+            if batch.backed_off || self.service.rate().is_off() {
+                // Whoever wants a pause gets it; the stream stays readable if there is more.
+                return self.with_sealed(|lane, stream| after_batch(lane, stream, false).map(|_| ()))?;
+            }
+            let in_time = until.is_some_and(|until| Instant::now() < until);
+            match self.with_sealed(|lane, stream| after_batch(lane, stream, in_time))?? {
+                Then::GoOn => {}
+                Then::Return => return Ok(()),
+            }
+        }
+    }
+
+    pub(super) fn with_sealed<R>(&self, act: impl FnOnce(&mut Listener, BorrowedFd<'_>) -> R) -> Result<R> {
+        match self.open_channels()?.requests.lock().as_mut() {
+            Some(Requests::Sealed { lane, stream }) => Ok(act(lane, stream.as_fd())),
+            _ => Err(Error::Disconnected),
+        }
+    }
+}
+
+fn after_batch(lane: &mut Listener, stream: BorrowedFd<'_>, in_time: bool) -> Result<Then> {
+    if in_time && (lane.ready() || lane.linger()) {
+        return Ok(Then::GoOn);
+    }
+    if lane.ready() || lane.doze_off(stream)? || !in_time {
+        return Ok(Then::Return);
+    }
+    Ok(Then::GoOn)
+}

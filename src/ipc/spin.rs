@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//! Whether a wait is better spent looking than sleeping.
+//!
+//! Waking a sleeper on another processor takes longer than most answers do. So a waiter looks again and again first, for no
+//! longer than [`limits::spin`], if waits follow each other closely and that has paid off lately. Each attempt in vain doubles
+//! the number of waits that go straight to sleep: with a slow peer or on a busy machine it all but ends by itself. When the
+//! peer last ran on the waiter's own processor, looking is useless and the waiter steps aside instead (`sched_yield`), under
+//! the same rule. With one processor in the machine nobody spins.
+
+use crate::limits;
+use crate::sys::process;
+use std::time::{Duration, Instant};
+
+/// Most waits without an attempt between two attempts.
+const MOST_SKIPPED: u32 = 1 << 12;
+/// The same for glances, which cost little.
+const MOST_GLANCES_SKIPPED: u32 = 1 << 5;
+/// A wait that begins later after the one before does not belong to a busy exchange; the peer has gone to sleep.
+const BUSY: Duration = Duration::from_micros(300);
+/// Looks between two looks at the clock.
+const LOOKS: u32 = 32;
+/// Looks before the first look at the clock, which costs as much as many of them.
+const FIRST_LOOKS: u32 = 64;
+/// How often a waiter steps aside in one wait.
+const STEPS_ASIDE: u32 = 2;
+
+/// What one waiter has learned.
+#[derive(Default)]
+pub(super) struct Spin {
+    /// Waits that still go straight to sleep.
+    skip: u32,
+    /// How many will be skipped after the next attempt in vain.
+    penalty: u32,
+    /// When the last wait that looked at the clock began.
+    last: Option<Instant>,
+    /// The last wait ended before anybody looked at the clock.
+    quick: bool,
+}
+
+impl Spin {
+    /// Looks until `there` says yes; false when that took too long or was not worth trying. `aside`: the peer last ran on this
+    /// processor.
+    #[inline]
+    pub fn wait_for(&mut self, aside: bool, there: impl Fn() -> bool) -> bool {
+        if self.skip > 0 {
+            self.skip -= 1;
+            return false;
+        }
+        if limits::spin().is_zero() {
+            return false;
+        }
+        if aside {
+            return self.step_aside(there);
+        }
+        if process::cpus() == 1 {
+            return false;
+        }
+        for _ in 0..FIRST_LOOKS {
+            if there() {
+                self.paid_off();
+                self.quick = true;
+                return true;
+            }
+            std::hint::spin_loop();
+        }
+        self.by_the_clock(there)
+    }
+
+    /// Like [`Spin::wait_for`], but for about a microsecond at most: for a receiver that has something to return already.
+    #[inline]
+    pub fn glance(&mut self, aside: bool, there: impl Fn() -> bool) -> bool {
+        if self.skip > 0 {
+            self.skip -= 1;
+            return false;
+        }
+        if aside || limits::spin().is_zero() || process::cpus() == 1 {
+            return false;
+        }
+        for _ in 0..FIRST_LOOKS {
+            if there() {
+                self.paid_off();
+                return true;
+            }
+            std::hint::spin_loop();
+        }
+        self.penalty = (self.penalty * 2).clamp(1, MOST_GLANCES_SKIPPED);
+        self.skip = self.penalty;
+        false
+    }
+
+    #[inline(never)]
+    fn by_the_clock(&mut self, there: impl Fn() -> bool) -> bool {
+        let start = Instant::now();
+        let busy = self.last.replace(start).is_some_and(|last| start.duration_since(last) < BUSY);
+        if !(std::mem::take(&mut self.quick) || busy) {
+            return false;
+        }
+        loop {
+            for _ in 0..LOOKS {
+                if there() {
+                    self.paid_off();
+                    return true;
+                }
+                std::hint::spin_loop();
+            }
+            if start.elapsed() > limits::spin() {
+                self.was_in_vain();
+                return false;
+            }
+        }
+    }
+
+    fn step_aside(&mut self, there: impl Fn() -> bool) -> bool {
+        let start = Instant::now();
+        if self.last.replace(start).is_none_or(|last| start.duration_since(last) >= BUSY) {
+            return false;
+        }
+        for _ in 0..STEPS_ASIDE {
+            process::yield_now();
+            if there() {
+                self.paid_off();
+                return true;
+            }
+        }
+        self.was_in_vain();
+        false
+    }
+
+    #[inline]
+    fn paid_off(&mut self) {
+        self.penalty /= 2;
+    }
+
+    fn was_in_vain(&mut self) {
+        self.penalty = (self.penalty * 2).clamp(1, MOST_SKIPPED);
+        self.skip = self.penalty;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempts_in_vain_become_rare() {
+        for aside in [false, true] {
+            let mut spin = Spin::default();
+            let attempts = (0..1000)
+                .filter(|_| {
+                    let tried = spin.skip == 0 && spin.last.is_some();
+                    spin.last = Some(Instant::now());
+                    assert!(!spin.wait_for(aside, || false));
+                    tried
+                })
+                .count();
+            assert!(attempts <= 11, "{attempts}");
+        }
+    }
+
+    #[test]
+    fn success_makes_attempts_frequent_again() {
+        for aside in [false, true] {
+            let mut spin = Spin { penalty: 64, ..Spin::default() };
+            if aside || process::cpus() > 1 {
+                for _ in 0..7 {
+                    spin.last = Some(Instant::now());
+                    assert!(spin.wait_for(aside, || true));
+                }
+                assert_eq!(spin.penalty, 0);
+            }
+        }
+    }
+
+    #[test]
+    fn a_wait_after_a_pause_goes_to_sleep() {
+        for aside in [false, true] {
+            let long_ago = Instant::now().checked_sub(BUSY * 2);
+            let mut spin = Spin { last: long_ago, ..Spin::default() };
+            assert!(!spin.wait_for(aside, || false));
+            assert_eq!(spin.penalty, 0, "that was no attempt");
+        }
+    }
+}
