@@ -82,6 +82,7 @@ static inline void kit_start(struct kit *k)
 			snprintf(ctl, sizeof ctl, "%d", control[0]);
 			setenv("LD_LIBRARY_PATH", lib, 1);
 			setenv("QB_TEST_LIB", getenv("KIT_SERVER_IS"), 1);
+			setenv("LIBQB_SEALED", getenv("KIT_SERVER_SEALED") != NULL ? getenv("KIT_SERVER_SEALED") : "1", 1);
 			execl("/proc/self/exe", "kit-server", "--kit-server", mem, ctl, (char *)NULL);
 			perror("exec");
 			_exit(3);
@@ -145,6 +146,18 @@ static inline int kit_top_fd(pid_t pid)
 }
 
 /* Entries of /dev/shm that belong to this server process. */
+/*
+ * Whether a connection of this kind has files in /dev/shm. Between two processes on our library, shared memory has none unless LIBQB_SEALED
+ * says so.
+ */
+static inline int kit_has_files(const struct kit *k, enum qb_ipc_type type)
+{
+	const char *ours = getenv("LIBQB_SEALED"), *servers = getenv("KIT_SERVER_SEALED");
+
+	return type != QB_IPC_SHM || on_reference() || k->server_is_reference || (ours != NULL && strcmp(ours, "0") == 0) ||
+	       (servers != NULL && strcmp(servers, "0") == 0);
+}
+
 static inline int kit_shm_entries(pid_t server, int remove_them)
 {
 	char prefix[32];

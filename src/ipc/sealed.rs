@@ -192,6 +192,26 @@ impl Lent {
     }
 }
 
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sent {
+    pub bytes: usize,
+    pub bell: Bell,
+}
+
+/// Whether the receiver was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bell {
+    /// It is awake, or was when it last said so.
+    NotNeeded,
+    /// A byte was sent.
+    Rung,
+    /// A byte is to be sent as soon as there is room: see [`Talker::bells`].
+    NoRoom,
+    /// Nobody is there.
+    Broken,
+}
+
 /// Sends messages of one kind.
 pub(super) struct Talker {
     lane: Sender<Lane>,
@@ -251,16 +271,20 @@ impl Talker {
         Ok(len)
     }
 
-    /// Sends the parts as one message, and a byte when the receiver sleeps. Returns how much was sent, and whether the byte
-    /// found no room and waits for [`Talker::flush`].
+    /// Sends the parts as one message, and a byte when the receiver sleeps.
     #[inline]
-    pub fn send(&mut self, parts: &[&[u8]], stream: BorrowedFd<'_>) -> Result<(usize, bool)> {
-        let sent = self.put(parts)?;
-        if lane::rouse(self.word(self.bell)) {
-            let waited = self.bells.any();
-            return Ok((sent, matches!(self.bells.ring(stream), Ok(false)) && !waited));
-        }
-        Ok((sent, false))
+    pub fn send(&mut self, parts: &[&[u8]], stream: BorrowedFd<'_>) -> Result<Sent> {
+        let bytes = self.put(parts)?;
+        let bell = if !lane::rouse(self.word(self.bell)) {
+            Bell::NotNeeded
+        } else {
+            match self.bells.ring(stream) {
+                Ok(true) => Bell::Rung,
+                Ok(false) => Bell::NoRoom,
+                Err(_) => Bell::Broken,
+            }
+        };
+        Ok(Sent { bytes, bell })
     }
 
     /// Sends the parts as one message to a receiver that sleeps on its bell.
@@ -547,7 +571,9 @@ pub(super) mod tests {
 
     impl Ends {
         fn send(&mut self, text: &str) {
-            assert_eq!(self.talker.send(&[text.as_bytes()], self.peer.as_fd()), Ok((text.len(), false)));
+            let sent = self.talker.send(&[text.as_bytes()], self.peer.as_fd()).unwrap();
+            assert_eq!(sent.bytes, text.len());
+            assert_ne!(sent.bell, Bell::NoRoom);
         }
 
         fn take(&mut self) -> Option<String> {

@@ -25,6 +25,8 @@ pub struct Received {
     pub credentials: Option<Credentials>,
     /// The first descriptor that came along. Others were closed.
     pub fd: Option<OwnedFd>,
+    /// Something that came along found no room here, or no free descriptor.
+    pub cut: bool,
 }
 
 /// Receives bytes of a stream without waiting, with the sender's credentials if the kernel attached them. Descriptors are not
@@ -55,7 +57,8 @@ fn receive<const N: usize>(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Rece
             r => break r?,
         }
     };
-    let mut received = Received { bytes, ..Received::default() };
+    let cut = message.msg_flags & libc::MSG_CTRUNC != 0;
+    let mut received = Received { bytes, cut, ..Received::default() };
     // SAFETY: `message` was filled by recvmsg; the macros stay within msg_controllen.
     let mut at = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
     while !at.is_null() {

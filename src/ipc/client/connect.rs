@@ -23,6 +23,8 @@ pub struct Connecting {
     server: Option<Credentials>,
     memory: Option<OwnedFd>,
     offer: Features,
+    /// There was no descriptor left for what the server sent.
+    cut: bool,
 }
 
 impl Connecting {
@@ -70,6 +72,7 @@ impl Connecting {
             server: None,
             memory: None,
             offer,
+            cut: false,
         })
     }
 
@@ -101,6 +104,9 @@ impl Connecting {
         if answer.accepted == Features::NONE {
             socket::want_credentials(self.stream.as_fd(), false)?;
         }
+        if answer.accepted.has(Features::SEALED) && self.memory.is_none() && self.cut {
+            return Err(Error::Os(libc::EMFILE));
+        }
         Client::open(self.stream, server, &answer, self.memory)
     }
 
@@ -110,7 +116,7 @@ impl Connecting {
                 Ok(Received { bytes: 0, .. }) | Err(Error::Os(libc::ECONNRESET)) => {
                     return Err(Error::Disconnected);
                 }
-                Ok(Received { bytes, credentials, fd }) => {
+                Ok(Received { bytes, credentials, fd, cut }) => {
                     // One process answers, or nobody knows who did.
                     if self.got > 0 && self.server != credentials {
                         return Err(Error::Corrupt);
@@ -118,6 +124,7 @@ impl Connecting {
                     self.got += bytes;
                     self.server = credentials;
                     self.memory = self.memory.take().or(fd);
+                    self.cut |= cut;
                 }
                 Err(Error::Busy) => {
                     if self.deadline.passed() {

@@ -25,7 +25,7 @@ use super::sealed::{Listener, Segment, Talker};
 use super::shm::ClientRings;
 use super::spin::Spin;
 use crate::rb::{Consumer, Producer};
-use crate::sync::{AtomicBool, AtomicU32, Mutex, MutexGuard, Ordering::Relaxed};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering::Relaxed};
 use crate::sys::dir::Dir;
 use crate::sys::fd::{Deadline, poll_one};
 use crate::sys::process;
@@ -45,6 +45,8 @@ pub struct Client {
     connected: AtomicBool,
     /// Flow control up to this value stops sends.
     patience: AtomicU32,
+    /// When the server was last known to be there, as [`clock::tick`](crate::sys::clock::tick) counts.
+    seen: AtomicU64,
     owner_pid: i32,
 }
 
@@ -134,6 +136,7 @@ impl Client {
             links,
             connected: AtomicBool::new(true),
             patience: AtomicU32::new(1),
+            seen: AtomicU64::new(0),
             owner_pid: process::pid(),
         })
     }

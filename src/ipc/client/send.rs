@@ -3,7 +3,9 @@
 
 use super::{Client, Links};
 use crate::ipc::doorbell::Outstanding;
+use crate::ipc::sealed::Bell;
 use crate::sync::Ordering::Relaxed;
+use crate::sys::clock;
 use crate::sys::fd::{Deadline, poll_one};
 use crate::{Error, Result, limits};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -44,11 +46,13 @@ impl Client {
                 if lane.bells().any() && !flush_bells(lane.bells(), self.stream.as_fd())? {
                     return Err(Error::Busy);
                 }
-                let (sent, no_room) = lane.send(parts, self.stream.as_fd())?;
-                if no_room {
-                    flush_bells(lane.bells(), self.stream.as_fd())?;
+                let sent = lane.send(parts, self.stream.as_fd())?;
+                match sent.bell {
+                    Bell::NoRoom => flush_bells(lane.bells(), self.stream.as_fd()).map(|_| sent.bytes),
+                    Bell::Rung => Ok(sent.bytes),
+                    Bell::Broken => Err(Error::Disconnected),
+                    Bell::NotNeeded => self.seen_alive().map(|()| sent.bytes),
                 }
-                Ok(sent)
             }
             Links::Shm { rings, requests, .. } => {
                 if !rings.server_holds() {
@@ -71,6 +75,15 @@ impl Client {
                 requests.send(parts)
             }
         }
+    }
+
+    /// A server that is awake takes requests out of memory, and so would one that died awake: now and then the kernel is asked.
+    fn seen_alive(&self) -> Result<()> {
+        let now = clock::tick();
+        if self.seen.swap(now, Relaxed) != now && self.server_is_gone() {
+            return Err(Error::Disconnected);
+        }
+        Ok(())
     }
 
     /// Rings for messages whose bytes found no room when they were sent.

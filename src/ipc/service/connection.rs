@@ -4,7 +4,7 @@
 use super::super::dgram::{Control, Outbox, Sent, ServerRequests};
 use super::super::doorbell::{Balance, Outstanding};
 use super::super::poll::{READABLE, WRITABLE, Watch};
-use super::super::sealed::{Listener, Segment, Talker};
+use super::super::sealed::{Bell, Listener, Segment, Talker};
 use super::super::shm::{ConnectionDir, ServerRings};
 use super::super::stats::{ConnectionCounters, ConnectionStats, count};
 use super::Service;
@@ -236,10 +236,13 @@ impl Connection {
         let mut full = false;
         let sent = match channels.events.lock().as_mut() {
             None => Err(Error::Disconnected),
-            Some(Events::Sealed { lane, stream }) => lane.send(parts, stream.as_fd()).map(|(n, no_room)| {
-                full = no_room;
-                Sent::Out(n)
-            }),
+            Some(Events::Sealed { lane, stream }) => {
+                let waited = lane.bells().any();
+                lane.send(parts, stream.as_fd()).map(|sent| {
+                    full = sent.bell == Bell::NoRoom && !waited;
+                    Sent::Out(sent.bytes)
+                })
+            }
             Some(Events::Shm { ring, bells, stream }) => ring
                 .send(parts)
                 .inspect(|_| {
