@@ -4,23 +4,20 @@
 //! A peer that has connected owns nothing of ours but a descriptor until it has sent a whole request with credentials and
 //! `accept` has said yes. Half-open connections are limited in number, per user and in time.
 
-use super::super::dgram::ServerSockets;
-use super::super::doorbell::{Balance, Outstanding};
 use super::super::poll::{Events as PollEvents, Next, READABLE, Watch};
-use super::super::sealed::{self, Listener, Segment, Talker};
-use super::super::shm::{ConnectionDir, ServerRings};
-use super::connection::{Channels, Common, Connection, Events, Requests, Responses, Shared};
-use super::{RateLimit, Service};
+use super::super::sealed;
+use super::Service;
+use super::connection::Connection;
+use super::open::Answer;
 use crate::log;
 use crate::log::Level;
-use crate::rb::{Consumer, Producer};
 use crate::sync::{Mutex, Ordering};
 use crate::sys::socket::{self, Credentials};
-use crate::sys::{process, rlimit, scm};
-use crate::wire::{ConnectRequest, ConnectResponse, DirectoryName, Features, Transport};
+use crate::sys::{rlimit, scm};
+use crate::wire::{ConnectRequest, ConnectResponse, Features, Transport};
 use crate::{Error, Result, limits};
 use std::collections::VecDeque;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -257,151 +254,5 @@ impl Service {
                 result => return result,
             }
         }
-    }
-}
-
-/// What a client that was let in is told, and the descriptor that goes with it.
-struct Answer {
-    response: ConnectResponse,
-    fd: Option<OwnedFd>,
-}
-
-impl Answer {
-    fn send(&self, stream: BorrowedFd<'_>) -> Result<()> {
-        let bytes = self.response.encode();
-        let sent = match &self.fd {
-            Some(fd) => scm::send_with_descriptor(stream, &bytes, fd.as_fd()),
-            None => socket::send(stream, &bytes),
-        };
-        if sent? == bytes.len() { Ok(()) } else { Err(Error::Disconnected) }
-    }
-}
-
-/// The channels of a client that is this library too.
-fn sealed_channels(segment: &Arc<Segment>, stream: &Arc<OwnedFd>) -> Channels {
-    Channels {
-        sealed: true,
-        stream_fd: stream.as_raw_fd(),
-        watched: Mutex::default(),
-        retry: Mutex::default(),
-        requests: Mutex::new(Some(Requests::Sealed {
-            lane: Listener::requests(segment),
-            stream: stream.clone(),
-        })),
-        responses: Mutex::new(Some(Responses::Sealed(Talker::responses(segment)))),
-        events: Mutex::new(Some(Events::Sealed { lane: Talker::events(segment), stream: stream.clone() })),
-        common: Mutex::new(Some(Common {
-            shared: Shared::Sealed(segment.clone()),
-            stream: stream.clone(),
-            owner_pid: process::pid(),
-        })),
-        request_fd: None,
-    }
-}
-
-impl Connection {
-    /// Makes the channels, and returns the answer that names them.
-    fn open(self: &Arc<Self>, stream: &Arc<OwnedFd>, sealed: bool) -> Result<Answer> {
-        let transport = self.service.transport?;
-        let mut answer = ConnectResponse::refusal(0, transport);
-        answer.max_msg_size = self.max_msg_size;
-        answer.token = i64::try_from(self.id).unwrap_or(0);
-        let (made, fd) = if sealed {
-            answer.accepted = Features::SEALED;
-            let (segment, fd) = Segment::make(self.max_msg_size)?;
-            (sealed_channels(&segment, stream), Some(fd))
-        } else {
-            (self.classic_channels(stream, transport, &mut answer)?, None)
-        };
-        self.service.counters.active.fetch_add(1, Ordering::Relaxed);
-        let channels = self.channels.get_or_init(|| made);
-        let interest = self.service.rate().interest();
-        if let Some(fd) = channels.request_fd {
-            self.watch(channels, fd, interest, Watch::Requests(self.clone()))?;
-            self.watch(channels, channels.stream_fd, READABLE, Watch::Stream(self.clone()))?;
-        } else {
-            self.watch(channels, channels.stream_fd, interest, Watch::Stream(self.clone()))?;
-        }
-        Ok(Answer { response: answer, fd })
-    }
-
-    /// The channels that any client can use; fills in their names.
-    fn classic_channels(
-        &self,
-        stream: &Arc<OwnedFd>,
-        transport: Transport,
-        answer: &mut ConnectResponse,
-    ) -> Result<Channels> {
-        let owner_pid = process::pid();
-        let auth = *self.auth.lock();
-        let name =
-            DirectoryName { server_pid: process::pid(), client_pid: self.peer.pid, fd: stream.as_raw_fd() };
-        let dir = ConnectionDir::make(&name, &self.peer, &auth)?;
-        let service = self.service.name();
-        Ok(match transport {
-            Transport::SharedMemory => {
-                let rings = ServerRings::make(&dir, service, self.max_msg_size, &auth, answer)?;
-                Channels {
-                    sealed: false,
-                    stream_fd: stream.as_raw_fd(),
-                    watched: Mutex::default(),
-                    retry: Mutex::default(),
-                    requests: Mutex::new(Some(Requests::Shm {
-                        ring: Consumer::new(rings.request.clone()),
-                        bells: Balance::default(),
-                        stream: stream.clone(),
-                    })),
-                    responses: Mutex::new(Some(Responses::Shm(Producer::new(rings.response.clone())))),
-                    events: Mutex::new(Some(Events::Shm {
-                        ring: Producer::new(rings.event.clone()),
-                        bells: Outstanding::default(),
-                        stream: stream.clone(),
-                    })),
-                    common: Mutex::new(Some(Common {
-                        shared: Shared::Rings(rings, dir),
-                        stream: stream.clone(),
-                        owner_pid,
-                    })),
-                    request_fd: None,
-                }
-            }
-            Transport::Socket => {
-                let made = ServerSockets::make(&dir, service, self.max_msg_size, &auth, answer)?;
-                Channels {
-                    sealed: false,
-                    stream_fd: stream.as_raw_fd(),
-                    watched: Mutex::default(),
-                    retry: Mutex::default(),
-                    request_fd: Some(made.requests.fd().as_raw_fd()),
-                    requests: Mutex::new(Some(Requests::Socket(made.requests))),
-                    responses: Mutex::new(Some(Responses::Socket(made.responses))),
-                    events: Mutex::new(Some(Events::Socket(made.events))),
-                    common: Mutex::new(Some(Common {
-                        shared: Shared::Control(made.control, dir),
-                        stream: stream.clone(),
-                        owner_pid,
-                    })),
-                }
-            }
-        })
-    }
-
-    fn watch(&self, channels: &Channels, fd: RawFd, events: PollEvents, watch: Watch) -> Result<()> {
-        self.service.poller()?.add(self.service.priority(), fd, events, watch)?;
-        channels.watched.lock().push(fd);
-        Ok(())
-    }
-
-    /// Tells the client, then the application.
-    fn answer_and_start(self: &Arc<Self>, stream: &OwnedFd, answer: &Answer) {
-        let rate: RateLimit = self.service.rate();
-        self.set_flow_control(rate.flow_control());
-        self.service.connections.lock().insert(self.id, self.clone());
-        // A fresh socket has room for the whole answer; a client that made it otherwise is not worth waiting for.
-        if answer.send(stream.as_fd()).is_err() || !self.state.opened() {
-            self.abandon();
-            return;
-        }
-        self.run_created();
     }
 }

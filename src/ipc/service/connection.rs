@@ -353,10 +353,10 @@ impl Connection {
         if self.flow_control.swap(state, Relaxed) == state {
             return;
         }
-        if let Some(channels) = self.channels.get() {
-            if let Some(common) = channels.common.lock().as_ref() {
-                common.shared.set_flow_control(state);
-            }
+        if let Some(channels) = self.channels.get()
+            && let Some(common) = channels.common.lock().as_ref()
+        {
+            common.shared.set_flow_control(state);
         }
         self.counters.flow_control_state.store(state, Relaxed);
         count(&self.counters.flow_control_count);

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `mod` | the service: settings, counters, iteration, start and end |
 //! | `admit` | the listening socket, half-open connections, the handshake |
+//! | `open` | the channels of a client that was let in |
 //! | `connection` | one client: sending, settings, counters |
 //! | `dispatch` | what happens when a descriptor is ready |
 //! | `awake` | requests in sealed memory, and lingering |
@@ -19,6 +20,7 @@ mod buffers;
 mod connection;
 mod dispatch;
 mod lifecycle;
+mod open;
 
 pub use admit::HalfOpen;
 pub use connection::{Auth, Connection};
