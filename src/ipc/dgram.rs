@@ -15,6 +15,7 @@
 //! above; the kernel enforces that once a socket is connected, and we compare addresses before.
 
 use super::shm::{ConnectionDir, open_directory, owners, tolerate_eperm};
+use super::spin::Spin;
 use crate::limits;
 use crate::shm::Mapping;
 use crate::sync::{AtomicBool, Ordering::Relaxed};
@@ -155,6 +156,11 @@ impl Channel {
         &self.control
     }
 
+    /// Messages on their way to us, as a hint.
+    pub fn incoming(&self) -> u32 {
+        self.control.queued(self.receives)
+    }
+
     /// Sends the parts as one message.
     pub fn send(&self, parts: &[&[u8]]) -> Result<usize> {
         let sent = socket::send_parts(self.fd(), parts).map_err(send_error)?;
@@ -214,6 +220,7 @@ pub(super) struct ServerRequests {
     line: Line,
     /// Only the client's datagrams can be in the queue.
     clean: bool,
+    spin: Spin,
 }
 
 impl ServerRequests {
@@ -224,7 +231,13 @@ impl ServerRequests {
 
     /// Messages in flight, as a hint.
     pub fn queued(&self) -> u32 {
-        self.line.channel.control.queued(Record::Request)
+        self.line.channel.incoming()
+    }
+
+    /// Looks for a message for a moment, if that is worth while.
+    pub fn linger(&mut self) -> bool {
+        let channel = &self.line.channel;
+        self.spin.wait_for(false, || channel.incoming() > 0)
     }
 
     /// Takes the next request; [`Error::Busy`] when there is none, and for a stranger's datagram, which is dropped. The
@@ -345,7 +358,7 @@ impl ServerSockets {
         answer.response = base.into_bytes();
         let responses = Outbox::new(requests.clone());
         Ok(Self {
-            requests: ServerRequests { line: requests, clean: false },
+            requests: ServerRequests { line: requests, clean: false, spin: Spin::default() },
             responses,
             events: Outbox::new(events),
             control,

@@ -77,6 +77,7 @@ enum Links {
 #[derive(Default)]
 struct Inbox {
     kept: Option<Vec<u8>>,
+    spin: Spin,
 }
 
 const GONE: i16 = libc::POLLHUP | libc::POLLERR | libc::POLLNVAL;

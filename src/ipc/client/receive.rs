@@ -149,15 +149,23 @@ impl Client {
         buffer: &mut [u8],
         deadline: Deadline,
     ) -> Result<usize> {
+        // The count of datagrams saves an attempt in vain, no more: the socket knows better.
+        let mut look = channel.incoming() > 0 || inbox.kept.is_some() || deadline.passed();
+        if !look {
+            look = inbox.spin.wait_for(false, || channel.incoming() > 0);
+        }
         loop {
-            match self.next_datagram(channel, inbox, buffer) {
-                Err(Error::Busy) => {}
-                result => return result,
-            }
-            if deadline.passed() {
-                return Err(self.timed_out());
+            if look {
+                match self.next_datagram(channel, inbox, buffer) {
+                    Err(Error::Busy) => {}
+                    result => return result,
+                }
+                if deadline.passed() {
+                    return Err(self.timed_out());
+                }
             }
             self.wait_for_datagram(channel.fd(), deadline)?;
+            look = true;
         }
     }
 

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-//! Requests in sealed memory: what is done after a client rang, and for how long.
+//! How long a service stays with a client that has requests, and requests in sealed memory.
 //!
 //! A batch is followed by the next as long as requests keep coming, this is the service's only busy client, and the turn has
 //! not lasted longer than [`limits::linger`]: between two requests of a busy exchange the service looks into memory instead of
 //! going back to the poll loop. After that the stream is left readable if there is more, so that the loop comes back.
 
 use super::connection::{Connection, Requests};
+use super::dispatch::Batch;
 use crate::ipc::sealed::Listener;
 use crate::sync::Ordering::Relaxed;
 use crate::{Error, Result, limits};
@@ -53,8 +54,7 @@ impl Connection {
         if !announced? {
             return Ok(());
         }
-        let alone = self.service.last_active.swap(self.id, Relaxed) == self.id;
-        let mut turn = Turn { until: alone.then(|| Instant::now() + limits::linger()), rounds: 0 };
+        let mut turn = self.turn();
         loop {
             let batch = self.take_batch(0)?;
             if batch.backed_off || self.service.rate().is_off() {
@@ -67,6 +67,35 @@ impl Connection {
                 Then::Return => return Ok(()),
             }
         }
+    }
+
+    /// Takes a batch from a classic channel, and another one as long as requests keep coming.
+    pub(super) fn stay(self: &Arc<Self>, take: impl Fn(&Arc<Self>) -> Result<Batch>) -> Result<()> {
+        let mut turn = self.turn();
+        loop {
+            let batch = take(self)?;
+            let pause = batch.handled == 0 || batch.backed_off || self.service.rate().is_off();
+            if pause || !turn.has_time(batch.handled > 1) || !self.linger()? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Looks for another request in a classic channel.
+    fn linger(&self) -> Result<bool> {
+        match self.open_channels()?.requests.lock().as_mut() {
+            Some(Requests::Shm { ring, spin, .. }) => {
+                let files = ring.files();
+                Ok(spin.wait_for(false, || files.queued() > 0))
+            }
+            Some(Requests::Socket(requests)) => Ok(requests.linger()),
+            _ => Ok(false),
+        }
+    }
+
+    fn turn(&self) -> Turn {
+        let alone = self.service.last_active.swap(self.id, Relaxed) == self.id;
+        Turn { until: alone.then(|| Instant::now() + limits::linger()), rounds: 0 }
     }
 
     pub(super) fn with_sealed<R>(&self, act: impl FnOnce(&mut Listener, BorrowedFd<'_>) -> R) -> Result<R> {

@@ -6,6 +6,7 @@ use super::super::doorbell::{Balance, Outstanding};
 use super::super::poll::{READABLE, WRITABLE, Watch};
 use super::super::sealed::{Bell, Listener, Segment, Talker};
 use super::super::shm::{ConnectionDir, ServerRings};
+use super::super::spin::Spin;
 use super::super::stats::{ConnectionCounters, ConnectionStats, count};
 use super::Service;
 use super::lifecycle::State;
@@ -34,7 +35,7 @@ pub struct Auth {
 /// Requests of a client.
 pub(super) enum Requests {
     Sealed { lane: Listener, stream: Arc<OwnedFd> },
-    Shm { ring: Consumer, bells: Balance, stream: Arc<OwnedFd> },
+    Shm { ring: Consumer, bells: Balance, spin: Spin, stream: Arc<OwnedFd> },
     Socket(ServerRequests),
 }
 

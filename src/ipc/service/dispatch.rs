@@ -109,7 +109,7 @@ impl Connection {
         }
         let result = match channels.request_fd {
             None if self.is_sealed() => self.take_rung(),
-            None => self.take_announced(),
+            None => self.stay(Self::take_announced),
             // The socket transport uses the stream for nothing; what arrives is thrown away, its end is the client's.
             Some(_) => match channels.common.lock().as_ref() {
                 Some(common) => Balance::default().drain(common.stream.as_fd()),
@@ -124,7 +124,7 @@ impl Connection {
         if revents & INVALID != 0 {
             return self.end("request socket is gone");
         }
-        let result = self.take_batch(0).map(|_| ());
+        let result = self.stay(|connection| connection.take_batch(0));
         self.verdict(result)
     }
 
@@ -156,17 +156,17 @@ impl Connection {
     }
 
     /// Handles what is queued in shared memory and takes the bytes that announced it.
-    fn take_announced(self: &Arc<Self>) -> Result<()> {
-        let handled = self.take_batch(0)?.handled;
-        if self.settle(handled == 0)? {
-            return Ok(());
+    fn take_announced(self: &Arc<Self>) -> Result<Batch> {
+        let batch = self.take_batch(0)?;
+        if self.settle(batch.handled == 0)? {
+            return Ok(batch);
         }
         // More bytes were taken than messages handled: unless those were stray bytes, their messages are in the ring,
         // and nothing would announce them again.
         loop {
             let handled = self.take_batch(1)?.handled;
             if handled == 0 || self.settle(false)? {
-                return self.with_shm(|_, bells, _| bells.forgive());
+                return self.with_shm(|_, bells, _| bells.forgive()).map(|()| batch);
             }
         }
     }
@@ -186,7 +186,7 @@ impl Connection {
 
     fn with_shm<R>(&self, act: impl FnOnce(&mut Consumer, &mut Balance, BorrowedFd<'_>) -> R) -> Result<R> {
         match self.open_channels()?.requests.lock().as_mut() {
-            Some(Requests::Shm { ring, bells, stream }) => Ok(act(ring, bells, stream.as_fd())),
+            Some(Requests::Shm { ring, bells, stream, .. }) => Ok(act(ring, bells, stream.as_fd())),
             _ => Err(Error::Disconnected),
         }
     }

@@ -8,7 +8,7 @@
 //! | `open` | the channels of a client that was let in |
 //! | `connection` | one client: sending, settings, counters |
 //! | `dispatch` | what happens when a descriptor is ready |
-//! | `awake` | requests in sealed memory, and lingering |
+//! | `awake` | how long it stays with one client, and requests in sealed memory |
 //! | `lifecycle` | references, disconnecting, the order of callbacks |
 //! | `buffers` | private memory that messages of untrusted clients are copied into |
 //!
@@ -137,7 +137,7 @@ pub struct Service {
     connections: Mutex<BTreeMap<u64, Arc<Connection>>>,
     next_id: AtomicU64,
     rate: AtomicU32,
-    /// The connection in sealed memory that was dispatched last.
+    /// The connection whose requests were taken last.
     last_active: AtomicU64,
     enforced_size: AtomicU32,
     counters: ServiceCounters,

@@ -6,6 +6,7 @@ use super::super::doorbell::{Balance, Outstanding};
 use super::super::poll::{Events as PollEvents, READABLE, Watch};
 use super::super::sealed::{Listener, Segment, Talker};
 use super::super::shm::{ConnectionDir, ServerRings};
+use super::super::spin::Spin;
 use super::RateLimit;
 use super::connection::{Channels, Common, Connection, Events, Requests, Responses, Shared};
 use crate::rb::{Consumer, Producer};
@@ -120,6 +121,7 @@ impl Connection {
                     requests: Requests::Shm {
                         ring: Consumer::new(rings.request.clone()),
                         bells: Balance::default(),
+                        spin: Spin::default(),
                         stream: stream.clone(),
                     },
                     responses: Responses::Shm(Producer::new(rings.response.clone())),
