@@ -12,6 +12,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+/// Largest message of these connections; no other test uses it.
+const SIZE: usize = 22_222;
+
 /// Marsaglia's xorshift: reproducible and without a dependency.
 struct Random(u64);
 
@@ -57,7 +60,7 @@ impl Handler for Echo {
     fn process(&self, connection: &Arc<Connection>, request: &mut Request<'_>) -> i32 {
         let n = self.0.fetch_add(1, Relaxed);
         let bytes = request.bytes();
-        assert!((16..=20_000).contains(&bytes.len()));
+        assert!((16..=SIZE).contains(&bytes.len()));
         let _ = connection.send_response(&[bytes]);
         if n.is_multiple_of(3) {
             let _ = connection.send_event(&[bytes]);
@@ -129,8 +132,9 @@ fn scribble_sealed(stop: &AtomicBool, done: &AtomicU64, mut random: Random) {
         let segments: Vec<_> = {
             let mut made = sealed::tests::MADE.lock();
             made.retain(|segment| segment.strong_count() > 0);
-            // Those of other tests are smaller.
-            made.iter().filter_map(std::sync::Weak::upgrade).filter(|s| s.len() > 100_000).collect()
+            // Those of other tests have other lengths.
+            let len = sealed::lengths(SIZE as u32).unwrap().1;
+            made.iter().filter_map(std::sync::Weak::upgrade).filter(|s| s.len() == len).collect()
         };
         if segments.is_empty() {
             std::thread::yield_now();
@@ -156,7 +160,7 @@ fn scribble_sealed(stop: &AtomicBool, done: &AtomicU64, mut random: Random) {
 }
 
 fn connect(name: &str, offer: Features) -> crate::Result<Client> {
-    Connecting::start_with(name, 20_000, true, offer)?.finish()
+    Connecting::start_with(name, SIZE, true, offer)?.finish()
 }
 
 fn message(len: usize) -> Vec<u8> {
@@ -169,7 +173,7 @@ fn message(len: usize) -> Vec<u8> {
 
 /// Requests, answers and events for as long as the connection lasts; errors are what it is about.
 fn use_connection(client: &Client, random: &mut Random) {
-    let mut room = vec![0; 20_000];
+    let mut room = vec![0; SIZE];
     for _ in 0..200 {
         let len = 24 + usize::try_from(random.below(600)).unwrap();
         let results = [
@@ -178,7 +182,7 @@ fn use_connection(client: &Client, random: &mut Random) {
             client.recv_event(&mut room[..100], 0),
         ];
         for n in results.iter().flatten() {
-            assert!(*n <= 20_000);
+            assert!(*n <= SIZE);
         }
         if !client.is_connected() {
             return;

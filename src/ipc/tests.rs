@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::event::{Job, Loop};
+use crate::wire::Features;
 use crate::{Error, Result};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -78,6 +79,7 @@ impl Handler for Echo {
 /// A running service and what it was called for.
 struct Running {
     name: String,
+    offer: Features,
     event_loop: Arc<Loop>,
     service: Arc<Service>,
     calls: Receiver<Call>,
@@ -85,8 +87,8 @@ struct Running {
 }
 
 impl Running {
-    fn start(name: &str, transport: Transport) -> Self {
-        let name = format!("qb-unit-{}-{name}-{transport:?}", std::process::id());
+    fn start(name: &str, (transport, offer): Kind) -> Self {
+        let name = format!("qb-unit-{}-{name}-{transport:?}-{offer:?}", std::process::id());
         let (sender, calls) = channel();
         let event_loop = Loop::new().unwrap();
         let service = Service::new(&name, 1, Ok(transport), Box::new(Echo(Mutex::new(sender)))).unwrap();
@@ -94,11 +96,11 @@ impl Running {
         service.run().unwrap();
         let runner = event_loop.clone();
         let thread = Some(std::thread::spawn(move || runner.run()));
-        Self { name, event_loop, service, calls, thread }
+        Self { name, offer, event_loop, service, calls, thread }
     }
 
     fn connect(&self) -> Client {
-        Client::connect(&self.name, 20_000).unwrap()
+        Connecting::start_with(&self.name, 20_000, true, self.offer).unwrap().finish().unwrap()
     }
 
     fn calls(&self, n: usize) -> Vec<Call> {
@@ -119,7 +121,14 @@ impl Drop for Running {
     }
 }
 
-const BOTH: [Transport; 2] = [Transport::SharedMemory, Transport::Socket];
+/// A type of service, and what its clients offer.
+type Kind = (Transport, Features);
+
+const ALL: [Kind; 3] = [
+    (Transport::SharedMemory, Features::SEALED),
+    (Transport::SharedMemory, Features::NONE),
+    (Transport::Socket, Features::NONE),
+];
 
 fn echo(client: &Client, id: i32, len: usize) -> Result<Vec<u8>> {
     let mut buffer = vec![0; 20_000];
@@ -130,7 +139,7 @@ fn echo(client: &Client, id: i32, len: usize) -> Result<Vec<u8>> {
 
 #[test]
 fn requests_of_every_size_come_back() {
-    for transport in BOTH {
+    for transport in ALL {
         let running = Running::start("sizes", transport);
         let client = running.connect();
         assert_eq!(client.max_msg_size(), 20_000);
@@ -145,7 +154,7 @@ fn requests_of_every_size_come_back() {
 
 #[test]
 fn callbacks_come_in_order() {
-    for transport in BOTH {
+    for transport in ALL {
         let running = Running::start("order", transport);
         let client = running.connect();
         echo(&client, 4, 24).unwrap();
@@ -164,7 +173,7 @@ fn callbacks_come_in_order() {
 
 #[test]
 fn events_arrive_in_order_and_leave_the_descriptor_quiet() {
-    for transport in BOTH {
+    for transport in ALL {
         let running = Running::start("events", transport);
         let client = running.connect();
         echo(&client, 2, 24).unwrap();
@@ -182,7 +191,7 @@ fn events_arrive_in_order_and_leave_the_descriptor_quiet() {
 
 #[test]
 fn a_message_that_does_not_fit_stays() {
-    for transport in BOTH {
+    for transport in ALL {
         let running = Running::start("fit", transport);
         let client = running.connect();
         client.send(&[&message(1, 1000, 3)]).unwrap();
@@ -197,7 +206,7 @@ fn a_message_that_does_not_fit_stays() {
 
 #[test]
 fn a_disconnect_inside_process_ends_the_client() {
-    for transport in BOTH {
+    for transport in ALL {
         let running = Running::start("end", transport);
         let client = running.connect();
         assert_eq!(echo(&client, 3, 24), Err(Error::Disconnected));
@@ -210,7 +219,7 @@ fn a_disconnect_inside_process_ends_the_client() {
 #[test]
 fn many_threads_may_send_on_one_connection() {
     const EACH: usize = 2000;
-    for transport in BOTH {
+    for transport in ALL {
         let running = Running::start("threads", transport);
         let client = running.connect();
         std::thread::scope(|scope| {

@@ -77,7 +77,7 @@ pub(in crate::ipc) struct Segment {
 }
 
 /// How long the memory for messages of that size is: lanes in whole pages behind a page of words.
-fn lengths(max_msg_size: u32) -> Result<(usize, usize)> {
+pub(in crate::ipc) fn lengths(max_msg_size: u32) -> Result<(usize, usize)> {
     let lane = lane::bytes_for(max_msg_size as usize)?.next_multiple_of(page_size());
     let whole = lane.checked_mul(TAILS.len()).and_then(|n| n.checked_add(page_size()));
     Ok((lane, whole.ok_or(Error::Os(libc::EFBIG))?))
