@@ -10,6 +10,9 @@ DESTDIR    ?=
 # both must look in one place. Read at build time.
 SOCKETDIR          ?= /tmp
 FORCE_SOCKETS_FILE ?= /etc/libqb/force-filesystem-sockets
+# `no`: nothing beyond the wire of the C library, also between two processes on this one.
+SEALED             ?= yes
+export QB_SEALED := $(SEALED)
 export QB_SOCKETDIR := $(SOCKETDIR)
 export QB_FORCE_SOCKETS_FILE := $(FORCE_SOCKETS_FILE)
 
