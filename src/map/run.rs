@@ -219,6 +219,13 @@ impl Run {
         self.heads[at] = texts.head(texts.of(slot), self.skip);
     }
 
+    /// Exchanges every slot for another of the same text.
+    pub fn renumber(&mut self, new: impl Fn(u32) -> u32) {
+        for slot in self.slots.iter_mut().take(self.len) {
+            *slot = new(*slot);
+        }
+    }
+
     pub fn remove(&mut self, at: usize) {
         if at < self.len {
             self.heads.copy_within(at + 1..self.len, at);

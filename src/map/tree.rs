@@ -257,6 +257,21 @@ impl Tree {
         self.leaf(place.leaf).and_then(|l| l.run.slot(place.at as usize)).unwrap_or(NONE)
     }
 
+    /// Every slot in order.
+    pub fn walk(&self, mut visit: impl FnMut(u32)) {
+        let mut id = self.first;
+        while let Some(leaf) = self.leaf(id) {
+            leaf.run.slots_from(0).iter().for_each(|slot| visit(*slot));
+            id = leaf.next;
+        }
+    }
+
+    /// Exchanges every slot for another of the same text.
+    pub fn renumber(&mut self, new: impl Fn(u32) -> u32) {
+        self.leaves.iter_mut().for_each(|leaf| leaf.run.renumber(&new));
+        self.inners.iter_mut().for_each(|inner| inner.run.renumber(&new));
+    }
+
     /// The slot before the one with `key`, which is in the tree.
     pub fn before<K: Key, V: Clone>(&self, key: &[u8], texts: &Texts<'_, K, V>) -> u32 {
         let id = self.descend(key, texts, &mut Path::new());
