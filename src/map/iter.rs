@@ -162,11 +162,11 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iter<K, V, N> {
                 fill.add(slots.get(..found).unwrap_or(&[]), &map.entries, false);
                 if fill.room() == 0 { Cursor::Bucket(from) } else { Cursor::End }
             }
-            (Order::Tree(tree, _), Cursor::Tree(from)) => {
+            (Order::Tree(tree, collation), Cursor::Tree(from)) => {
                 // To the end of a leaf, so that the next reading gets a whole one.
                 let slots = tree.rest(from);
                 let slots = slots.get(..fill.room()).unwrap_or(slots);
-                let ours = self.matching(map, slots);
+                let ours = self.matching(map, slots, |p| tree.count_with_prefix(from, p, *collation));
                 fill.add(ours, &map.entries, map.is_arranged());
                 if ours.len() < slots.len() || slots.is_empty() {
                     return Cursor::End;
@@ -181,17 +181,24 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iter<K, V, N> {
         }
     }
 
-    /// Those of consecutive slots that have our prefix: all, or the first ones.
-    fn matching<'a>(&self, map: &Inner<K, V, N>, slots: &'a [u32]) -> &'a [u32] {
+    /// Those of consecutive slots that have our prefix: all, or the first ones. `count` may know how many, if the first
+    /// has it.
+    fn matching<'a>(
+        &self,
+        map: &Inner<K, V, N>,
+        slots: &'a [u32],
+        count: impl Fn(&[u8]) -> Option<usize>,
+    ) -> &'a [u32] {
         if !self.has_prefix {
             return slots;
         }
         let prefix = self.spot.prefix();
         let ours = |slot: &u32| map.entries.text(*slot).starts_with(&prefix);
-        match slots.last() {
-            Some(last) if !ours(last) => slots.get(..slots.partition_point(ours)).unwrap_or(slots),
-            _ => slots,
+        if !slots.first().is_some_and(ours) {
+            return &[];
         }
+        let many = count(&prefix).unwrap_or_else(|| slots.partition_point(ours));
+        slots.get(..many).unwrap_or(slots)
     }
 
     /// Where to read on after the map has changed, or at the beginning.

@@ -143,6 +143,23 @@ impl Run {
         (low, false)
     }
 
+    /// How many keys from a position on, the first of which starts with `prefix`, do so as well. None: the numbers
+    /// do not tell.
+    pub fn count_with_prefix(&self, at: usize, prefix: &[u8], collation: Collation) -> Option<usize> {
+        let heads = self.heads().get(at..)?;
+        let own = prefix.get(self.skip..).unwrap_or(&[]);
+        // In a number a character 0x80 of a trie looks like the end of a text.
+        if own.len() > size_of::<u64>() || own.contains(&collation.0) {
+            return None;
+        }
+        let Some(shift) = u64::BITS.checked_sub(8 * own.len() as u32).filter(|s| *s < u64::BITS) else {
+            return Some(heads.len());
+        };
+        let wanted = collation.head(own, 0);
+        let limit = 1_u64 << shift;
+        Some(heads.iter().position(|h| h ^ wanted >= limit).unwrap_or(heads.len()))
+    }
+
     /// What all keys start with.
     fn shared<'a, K: Key, V: Clone>(&'a self, texts: &'a Texts<'_, K, V>) -> &'a [u8] {
         match self.shared.get(..self.skip) {

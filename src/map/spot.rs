@@ -16,7 +16,8 @@ pub(super) struct Spot<H, V> {
     at: Cell<usize>,
     /// While closed: the slot on which the iterator stands, or NONE.
     stands: Cell<u32>,
-    /// The slots of the items.
+    /// The slot of the first item, when the others follow it one by one; otherwise NONE, and `slots` has them all.
+    base: Cell<u32>,
     slots: [Cell<u32>; MANY],
     /// What was read ahead, up to the first empty place.
     items: [Cell<Option<(H, V)>>; MANY],
@@ -28,6 +29,7 @@ impl<H, V> Spot<H, V> {
         Spot {
             at: Cell::new(CLOSED),
             stands: Cell::new(NONE),
+            base: Cell::new(NONE),
             slots: [const { Cell::new(NONE) }; MANY],
             items: [const { Cell::new(None) }; MANY],
             prefix: RefCell::default(),
@@ -48,7 +50,16 @@ impl<H, V> Spot<H, V> {
     pub fn position(&self) -> u32 {
         match self.at.get() {
             CLOSED => self.stands.get(),
-            at => self.slots.get(at.wrapping_sub(1)).map_or(NONE, Cell::get),
+            at => at.checked_sub(1).map_or(NONE, |at| self.slot_of(at)),
+        }
+    }
+
+    /// The slot of an item.
+    #[inline]
+    fn slot_of(&self, at: usize) -> u32 {
+        match self.base.get() {
+            NONE => self.slots.get(at).map_or(NONE, Cell::get),
+            base => base + at as u32,
         }
     }
 
@@ -94,6 +105,7 @@ impl<H, V> Spot<H, V> {
     /// Begins to read at most `wanted` entries ahead; nothing is left of those before.
     #[inline]
     pub fn filling(&self, wanted: usize) -> Filling<'_, H, V> {
+        self.base.set(NONE);
         Filling { spot: self, len: 0, wanted: wanted.min(MANY) }
     }
 }
@@ -118,7 +130,17 @@ impl<H: Clone, V: Clone> Filling<'_, H, V> {
 
     /// The slot of the last entry so far.
     pub fn last(&self) -> Option<u32> {
-        self.spot.slots.get(self.len.checked_sub(1)?).map(Cell::get)
+        self.len.checked_sub(1).map(|at| self.spot.slot_of(at))
+    }
+
+    /// The slots are to be written down from now on.
+    fn write_down(&self) {
+        let base = self.spot.base.replace(NONE);
+        if base != NONE {
+            for (slot, number) in self.spot.slots.iter().zip(base..).take(self.len) {
+                slot.set(number);
+            }
+        }
     }
 
     /// Adds the entries with these slots, all used, as many as there is room for. In an arranged map they ascend.
@@ -130,6 +152,7 @@ impl<H: Clone, V: Clone> Filling<'_, H, V> {
             self.add_from(*first, slots.len(), entries);
             return;
         }
+        self.write_down();
         let free = self.len..self.wanted;
         let items = self.spot.items.get(free.clone()).unwrap_or(&[]);
         let numbers = self.spot.slots.get(free).unwrap_or(&[]);
@@ -168,11 +191,11 @@ impl<H: Clone, V: Clone> Filling<'_, H, V> {
             used += usize::from(pair.is_some());
             item.set(pair);
         }
-        if used == piece.len() {
-            for (slot, number) in slots.iter().zip(from..) {
-                slot.set(number);
-            }
-        } else {
+        if used == piece.len() && self.len == 0 {
+            self.spot.base.set(from);
+        } else if used < piece.len() || self.spot.base.get().wrapping_add(self.len as u32) != from {
+            self.write_down();
+            // The used ones move together.
             let mut places = items.iter().zip(slots);
             for (item, number) in items.iter().zip(from..) {
                 if let Some(pair) = item.take()
