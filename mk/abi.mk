@@ -10,8 +10,8 @@ IMPORTERS ?= corosync corosync-notifyd corosync-vqsim libcfg7 libcmap4 libcpg4 l
     pacemaker-cli-utils pacemaker-remote libcrmcommon34 libcrmcluster29 libcib27 liblrmd28 libstonithd26 libpe-status28 sbd \
     usbguard libusbguard1 booth libqb-tools
 
-CHECKS += abi check-debian-build check-imports
-.PHONY: abi check-debian-build check-imports
+CHECKS += abi check-debian-build check-imports check-compatibility
+.PHONY: abi check-debian-build check-imports check-compatibility
 
 abi: all
 	@reference=$$(tools/reference-headers) && libdir=$$(c-tests/reference-dir) && \
@@ -26,3 +26,7 @@ check-debian-build: all
 check-imports: all
 	@libdir=$$(c-tests/reference-dir) && \
 	    tools/check-imports "$$libdir/$(SONAME)" $(B)/lib/$(SONAME) $(B)/imports $(IMPORTERS)
+
+# Every row of COMPATIBILITY.md has its test.
+check-compatibility:
+	@tools/check-compatibility
