@@ -172,8 +172,109 @@ static void the_journal_gets_what_syslog_would(void)
 	qb_log_fini();
 }
 
+/* Row log-dump-errors. */
+static void a_dump_replaces_the_whole_file_for_its_owner_only(void)
+{
+	static char junk[100000];
+	struct stat st;
+	ssize_t length = make_dump();
+	int fd = open(dump, O_WRONLY);
+
+	memset(junk, 'j', sizeof junk);
+	CHECK_EQ(write(fd, junk, sizeof junk), sizeof junk);
+	close(fd);
+	start();
+	wants_all(QB_LOG_BLACKBOX);
+	CHECK(qb_log_blackbox_write_to_file(dump) > 40);
+	CHECK_EQ(stat(dump, &st), 0);
+	CHECK(st.st_size < (off_t)sizeof junk && st.st_size >= length / 2);
+	unlink(dump);
+	umask(0);
+	CHECK(qb_log_blackbox_write_to_file(dump) > 40);
+	CHECK_EQ(stat(dump, &st), 0);
+	CHECK_EQ(st.st_mode & 07777, 0600);
+	unlink(dump);
+	qb_log_fini();
+}
+
+/* Row log-blackbox-fork: the ring is shared, its files are the parent's. */
+static void a_child_that_ends_its_blackbox_leaves_the_parents(void)
+{
+	char path[100], text[20000] = "";
+	int status = -1, undo[2], fd;
+	pid_t pid;
+
+	start();
+	CHECK_EQ(qb_log_ctl(QB_LOG_BLACKBOX, QB_LOG_CONF_SIZE, 8192), 0);
+	wants_all(QB_LOG_BLACKBOX);
+	snprintf(path, sizeof path, "/dev/shm/qb-test-log-%d-blackbox-header", (int)getpid());
+	CHECK_EQ(access(path, F_OK), 0);
+	pid = fork();
+	if (pid == 0) {
+		qb_log(LOG_INFO, "%s", "a record of the child");
+		CHECK_EQ(qb_log_ctl(QB_LOG_BLACKBOX, QB_LOG_CONF_ENABLED, QB_FALSE), 0);
+		_exit(check_bad);
+	}
+	CHECK_EQ(waitpid(pid, &status, 0), pid);
+	CHECK_EQ(status, 0);
+	CHECK_EQ(access(path, F_OK), 0);
+	qb_log(LOG_INFO, "%s", "a record of the parent");
+	close(mkstemp(dump));
+	CHECK(qb_log_blackbox_write_to_file(dump) > 40);
+	fd = capture(undo);
+	CHECK_EQ(qb_log_blackbox_print_from_file(dump), 0);
+	restore(undo);
+	CHECK(pread(fd, text, sizeof text - 1, 0) > 0);
+	CHECK(strstr(text, "a record of the child") != NULL);
+	CHECK(strstr(text, "a record of the parent") != NULL);
+	unlink(dump);
+	qb_log_fini();
+	CHECK_EQ(access(path, F_OK), -1);
+}
+
+/* Row log-filters-of-closed: what else a slot was told stays. */
+static void a_closed_slot_keeps_its_other_settings(void)
+{
+	struct timespec now = { 1600000000, 0 };
+	struct qb_log_callsite *cs;
+	char line[600];
+	int32_t t;
+
+	start();
+	cs = qb_log_callsite_get("f", "file.c", "format", LOG_INFO, 5, 0);
+	t = custom();
+	CHECK_EQ(qb_log_ctl(t, QB_LOG_CONF_MAX_LINE_LEN, 20), 0);
+	CHECK_EQ(qb_log_ctl(t, QB_LOG_CONF_ELLIPSIS, QB_TRUE), 0);
+	qb_log_custom_close(t);
+	CHECK_EQ(custom(), t);
+	qb_log_format_set(t, "%b");
+	qb_log_target_format(t, cs, &now, "longer than a line may be here", line);
+	CHECK_STR(line, "longer than a li...");
+	qb_log_fini();
+}
+
+/* Row log-line-zero: in a registered range the line 0 marks what is no callsite. */
+static void elements_without_a_line_are_no_callsites(void)
+{
+	static struct qb_log_callsite range[] = {
+		{ .function = "f", .filename = "range.c", .format = "x", .priority = LOG_INFO, .lineno = 0 },
+		{ .function = "f", .filename = "range.c", .format = "x", .priority = LOG_INFO, .lineno = 5 },
+	};
+
+	start();
+	qb_log_callsites_register(range, range + 2);
+	custom();
+	CHECK_EQ(range[0].targets, 0);
+	CHECK(range[1].targets != 0);
+	qb_log_fini();
+}
+
 int main(void)
 {
+	RUN_OURS(a_closed_slot_keeps_its_other_settings, "log-filters-of-closed");
+	RUN(elements_without_a_line_are_no_callsites);
+	RUN_OURS(a_dump_replaces_the_whole_file_for_its_owner_only, "log-dump-errors");
+	RUN_OURS(a_child_that_ends_its_blackbox_leaves_the_parents, "log-blackbox-fork");
 	RUN_OURS(a_dump_that_ends_inside_its_heads_is_an_error, "log-print-short");
 	RUN_OURS(an_intact_dump_is_printed_without_a_complaint, "log-print-end");
 	RUN_OURS(reading_a_dump_makes_no_files, "log-print-memory");
