@@ -3,7 +3,7 @@
 //! is kept only by what is told when the entry goes: the index, the order, and iterators (through the map).
 
 use super::arena::Arena;
-use super::key::{Digest, Key, LONG, Query, SHORT};
+use super::key::{Digest, Key, LONG, Query, SHORT, words};
 use super::pending::Pending;
 use crate::{Error, Result};
 
@@ -43,6 +43,21 @@ pub(super) struct Link {
     pub state: State,
 }
 
+/// The first bytes of a prefix as an entry has them.
+pub(super) struct Head {
+    bytes: u128,
+    mask: u128,
+}
+
+impl Head {
+    #[inline]
+    pub fn of(prefix: &[u8]) -> Self {
+        let start = prefix.get(..SHORT).unwrap_or(prefix);
+        let [a, b] = words(start);
+        Head { bytes: u128::from(a) | u128::from(b) << 64, mask: (1 << (8 * start.len())) - 1 }
+    }
+}
+
 /// All entries of one map.
 pub(super) struct Entries<K, V> {
     all: Arena<Entry<K, V>, PIECE, 32>,
@@ -65,6 +80,13 @@ impl<K: Key, V: Clone> Entries<K, V> {
             free: NONE,
             fading: 0,
         }
+    }
+
+    /// Room for as many entries as are expected, or one piece of memory.
+    pub fn expect(&mut self, expected: usize) -> Result<()> {
+        let n = expected.clamp(1, PIECE);
+        self.all.reserve(n)?;
+        self.links.reserve(n)
     }
 
     /// Room for one more entry, so that [`Entries::add`] cannot fail.
@@ -253,6 +275,18 @@ impl<K: Key, V: Clone> Entries<K, V> {
     #[inline(never)]
     fn is_text(&self, slot: u32, text: &[u8]) -> bool {
         self.text(slot) == text
+    }
+
+    /// Whether an entry's key starts with a prefix, with the [`Head`] of it.
+    #[inline]
+    pub fn starts_with(&self, slot: u32, prefix: &[u8], head: &Head) -> bool {
+        match self.get(slot) {
+            Some(e) if e.raw[SHORT] != LONG && prefix.len() <= SHORT => {
+                (u128::from_le_bytes(e.raw) ^ head.bytes) & head.mask == 0
+                    && prefix.len() <= usize::from(e.raw[SHORT])
+            }
+            _ => self.text(slot).starts_with(prefix),
+        }
     }
 
     /// The text of an entry's key.

@@ -6,7 +6,7 @@
 //! changes, moving on touches the iterator alone.
 
 use super::Kind;
-use super::entries::{NONE, State};
+use super::entries::{Head, NONE, State};
 use super::inner::{Inner, Order, tell};
 use super::key::Key;
 use super::notify::Notifier;
@@ -16,8 +16,9 @@ use super::tree::Place;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-/// How many entries are read ahead at first.
-const FEW: usize = 12;
+/// How many entries are read ahead at first: of all, and of those with a prefix.
+const FEW: usize = 28;
+const FEW_WITH_PREFIX: usize = 12;
 /// After so many free slots a hashed map is read bucket by bucket.
 const GAP: usize = 64;
 
@@ -109,7 +110,9 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iter<K, V, N> {
         let current = self.spot.position();
         let (cursor, wanted) = match (unchanged, stage) {
             (true, _) => (self.cursor.get(), (self.wanted.get() * 2).min(MANY)),
-            (false, Stage::Fresh) => (self.find(&map, current), FEW),
+            (false, Stage::Fresh) => {
+                (self.find(&map, current), if self.has_prefix { FEW_WITH_PREFIX } else { FEW })
+            }
             (false, _) => (self.find(&map, current), 1),
         };
         let mut fill = self.spot.filling(wanted);
@@ -193,7 +196,8 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iter<K, V, N> {
             return slots;
         }
         let prefix = self.spot.prefix();
-        let ours = |slot: &u32| map.entries.text(*slot).starts_with(&prefix);
+        let head = Head::of(&prefix);
+        let ours = |slot: &u32| map.entries.starts_with(*slot, &prefix, &head);
         if !slots.first().is_some_and(ours) {
             return &[];
         }

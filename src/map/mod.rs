@@ -94,7 +94,10 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Map<K, V, N> {
     /// [`Error::NoMemory`].
     pub fn hashed(expected: usize) -> Result<Self> {
         let map = Self::new(Kind::Hashed, Order::Buckets(Buckets::new(expected)?), false);
-        map.inner.borrow_mut().index = Index::with_room(expected.clamp(8, ROOM_AT_ONCE))?;
+        let mut inner = map.inner.borrow_mut();
+        inner.index = Index::with_room(expected.clamp(8, ROOM_AT_ONCE))?;
+        inner.entries.expect(expected)?;
+        drop(inner);
         Ok(map)
     }
 
