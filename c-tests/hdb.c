@@ -91,6 +91,38 @@ static void checks_are_compared_unless_there_is_none(void)
 	CHECK_EQ(qb_hdb_handle_destroy(&declared, h), 0);
 }
 
+/* Row hdb-check: 1 to 2^31 - 1, and not what random() would say. */
+static void checks_do_not_follow_the_random_generator(void)
+{
+	qb_handle_t h;
+	int same = 0;
+
+	for (int i = 0; i < 50; i++) {
+		uint32_t check;
+
+		srandom(7);
+		qb_hdb_handle_create(&declared, 8, &h);
+		check = (uint32_t)(h >> 32);
+		CHECK(check >= 1 && check <= INT32_MAX);
+		srandom(7);
+		same += check == (uint32_t)random();
+		CHECK_EQ(qb_hdb_handle_destroy(&declared, h), 0);
+	}
+	CHECK_EQ_COMPAT(same == 50, 1, 0, "hdb-check");
+}
+
+/* Row hdb-handles-private: what a program would find that looks into the structure. */
+static void the_table_of_a_database_is_its_own(void)
+{
+	qb_handle_t h;
+	void *p;
+
+	qb_hdb_handle_create(&declared, 8, &h);
+	CHECK(declared.handles != NULL);
+	CHECK_EQ_COMPAT(qb_array_index(declared.handles, 0, &p), 0, -ERANGE, "hdb-handles-private");
+	CHECK_EQ(qb_hdb_handle_destroy(&declared, h), 0);
+}
+
 static void entries_are_reused_from_the_lowest(void)
 {
 	qb_handle_t h[100], again;
@@ -251,6 +283,8 @@ int main(void)
 	RUN(pending_removal_keeps_users_and_refuses_new_ones);
 	RUN(the_last_put_destroys_without_destroy);
 	RUN(checks_are_compared_unless_there_is_none);
+	RUN(checks_do_not_follow_the_random_generator);
+	RUN(the_table_of_a_database_is_its_own);
 	RUN(entries_are_reused_from_the_lowest);
 	RUN(iteration_takes_references_in_index_order);
 	RUN(a_created_database_can_be_destroyed_and_created_again);

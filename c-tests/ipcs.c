@@ -61,6 +61,7 @@ static void a_name_in_use_is_refused(void)
 	memcpy(second->name, k->name, sizeof k->name);
 	kit_start(second);
 	CHECK_EQ(second->run_result, -EADDRINUSE);
+	CHECK_EQ_COMPAT(second->misuse, 1, 0, "ipc-failed-run");
 	kit_end(second);
 	CHECK_EQ(kit_echo(c, 64), 0);
 	qb_ipcc_disconnect(c);
@@ -276,6 +277,7 @@ static void the_poll_handlers_are_used_as_documented(void)
 	struct kit *k = kit_new(T);
 	qb_ipcc_connection_t *c;
 	const char *trace;
+	int all;
 
 	k->opt.trace_poll = 1;
 	kit_start(k);
@@ -298,7 +300,9 @@ static void the_poll_handlers_are_used_as_documented(void)
 	qb_ipcc_disconnect(c);
 	KIT_WAIT(k->destroyed == 1);
 	KIT_WAIT(k->registered == 1);
-	CHECK(k->adds >= 2);
+	/* The service, the client's handshake, and its channels: ours watches for a handshake only if it has to wait. */
+	all = T == QB_IPC_SHM ? 3 : 4;
+	CHECK_EQ_COMPAT(k->adds, all, k->adds == all - 1 ? all - 1 : all, "ipc-handshake-watch");
 	CHECK_EQ(k->dels, k->adds - 1);
 	CHECK_EQ(k->job_adds, 0);
 	CHECK(strstr(k->trace, "] closed destroyed") != NULL); /* the last del comes before closed */
@@ -351,13 +355,13 @@ static void a_service_without_descriptors_lives_on(void)
 	none.rlim_cur = (rlim_t)kit_top_fd(k->server);
 	CHECK_EQ(prlimit(k->server, RLIMIT_NOFILE, &none, NULL), 0);
 	b = qb_ipcc_connect_async(k->name, 8192, &fd);
-	CHECK(b != NULL);
+	/* NULL if the service was quicker to refuse than the client to ask. */
 	for (int i = 0; i < 20; i++) {
 		CHECK_EQ(kit_echo(a, 100), 0);
 	}
 	CHECK_EQ(prlimit(k->server, RLIMIT_NOFILE, &was, NULL), 0);
-	CHECK(kit_readable(fd, -1) != 0);
-	if (qb_ipcc_connect_continue(b) == 0) {
+	CHECK(b == NULL || kit_readable(fd, -1) != 0);
+	if (b != NULL && qb_ipcc_connect_continue(b) == 0) {
 		CHECK_EQ(kit_echo(b, 64), 0);
 		qb_ipcc_disconnect(b);
 	}

@@ -40,6 +40,7 @@ static void blackbox(int size)
 	wants_all(QB_LOG_BLACKBOX);
 }
 
+/* Rows log-serial-percent and log-serial-precision. */
 static void the_blackbox_shows_what_printf_shows(void)
 {
 #pragma GCC diagnostic push
@@ -71,6 +72,7 @@ static void the_blackbox_shows_what_printf_shows(void)
 #pragma GCC diagnostic pop
 }
 
+/* Rows log-blackbox-limit and log-thread-blackbox: no thread was started. */
 static void the_blackbox_keeps_long_messages_readable(void)
 {
 	static char text[4000];

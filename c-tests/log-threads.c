@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "log-common.h"
 
+/* Rows log-thread-restart and log-thread-unstarted. */
 static void the_thread_can_be_started_again(void)
 {
 	int32_t t;
@@ -22,6 +23,7 @@ static void the_thread_can_be_started_again(void)
 	}
 }
 
+/* Rows log-thread-flush and log-thread-unstarted. */
 static void queued_messages_are_written_before_a_change(void)
 {
 	int32_t t;
@@ -45,6 +47,18 @@ static void queued_messages_are_written_before_a_change(void)
 	qb_log_custom_close(t);
 	CHECK_EQ(count, 2001);
 	qb_log_fini();
+}
+
+/* Row log-thread-unstarted: the end of logging writes what waited for a thread that never came. */
+static void messages_for_a_thread_that_never_starts_are_written_at_the_end(void)
+{
+	start();
+	qb_log_ctl(custom(), QB_LOG_CONF_THREADED, QB_TRUE);
+	qb_log(LOG_INFO, "waiting");
+	CHECK_EQ(count, 0);
+	qb_log_fini();
+	CHECK_EQ(count, 1);
+	CHECK_STR(last, "waiting");
 }
 
 static void the_queue_has_a_limit_and_tells(void)
@@ -157,6 +171,7 @@ int main(void)
 {
 	RUN_OURS(the_thread_can_be_started_again, "log-thread-restart");
 	RUN_OURS(queued_messages_are_written_before_a_change, "log-thread-flush");
+	RUN_OURS(messages_for_a_thread_that_never_starts_are_written_at_the_end, "log-thread-unstarted");
 	RUN_OURS(the_queue_has_a_limit_and_tells, "log-thread-lost");
 	RUN_OURS(a_forked_child_logs, "log-blackbox-fork");
 	RUN_OURS(forks_while_threads_log_do_not_hang, "log-thread-restart");

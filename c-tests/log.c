@@ -193,6 +193,7 @@ static void lines_and_callsites_have_no_limit(void)
 	qb_log_fini();
 }
 
+/* Rows log-message-id and log-function-key. */
 static void message_ids_and_functions_make_positions(void)
 {
 	struct qb_log_callsite *a, *b;
@@ -206,9 +207,12 @@ static void message_ids_and_functions_make_positions(void)
 	external("first", 9, "x");
 	external("second", 9, "x");
 	CHECK_STR(last_function, "second");
+	external("first", 9, "x");
+	CHECK_STR(last_function, "first");
 	qb_log_fini();
 }
 
+/* Rows log-filters-of-disabled and log-line-zero. */
 static void filters_reach_line_zero_and_disabled_targets(void)
 {
 	int32_t t;
@@ -298,6 +302,7 @@ static const char *null_text(uint32_t tags)
 	return NULL;
 }
 
+/* Rows log-empty-line, log-format-long and log-null-tag-text. */
 static void odd_formats_are_safe(void)
 {
 	static const char *odd[] = { "", "%b", "%", "%-", "%5", "%-5", "%99999999999999999999b" };
@@ -348,6 +353,7 @@ static void every_line_length_is_safe(void)
 	qb_log_fini();
 }
 
+/* Rows log-target-range, log-reopen-kind and log-ctl-ident. */
 static void ids_out_of_range_are_refused(void)
 {
 	struct timespec ts = { 0, 0 };
@@ -369,6 +375,7 @@ static void ids_out_of_range_are_refused(void)
 	qb_log_fini();
 }
 
+/* Rows log-file-enable and log-file-cloexec. */
 static void an_enabled_file_is_open_and_closes_on_exec(void)
 {
 	char name[] = "/tmp/test-log-XXXXXX";
@@ -457,6 +464,7 @@ static const char *shown(int32_t t, const char *message)
 	return line;
 }
 
+/* Row log-settings-kept; see log-rows.c as well. */
 static void settings_of_slots_stay_across_fini(void)
 {
 	int32_t t;

@@ -156,6 +156,7 @@ static int saved_ring(uint32_t flags)
 	return d.fd;
 }
 
+/* Row rb-dump-private: the name is that of files that are not there. */
 static void a_saved_ring_can_be_loaded(void)
 {
 	struct dump d = { NULL, saved_ring(QB_RB_FLAG_OVERWRITE), 0 };
@@ -172,6 +173,7 @@ static void a_saved_ring_can_be_loaded(void)
 	CHECK(d.rb != NULL);
 	CHECK_EQ(lseek(d.fd, 0, SEEK_CUR), 4116);
 	CHECK_STR(qb_rb_name_get(d.rb), "/dev/shm/qb-create_from_file-header");
+	CHECK_EQ_COMPAT(access(qb_rb_name_get(d.rb), F_OK), 0, -1, "rb-dump-private");
 	CHECK_EQ(qb_rb_refcount_get(d.rb), 1);
 	CHECK_EQ(qb_rb_chunks_used(d.rb), -ENOTSUP);
 	CHECK_EQ(qb_rb_space_used(d.rb), 116);

@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Comparison with Debian's libqb: `make abi` for headers and symbols, `make check-debian-build` for programs that were
-# compiled and linked with libqb-dev and run with our library.
+# compiled and linked with libqb-dev and run with our library, `make check-imports` for what Debian's packages import.
 
 # Headers whose functions must all be there; final state: all of the reference's.
 ABI_REQUIRED ?= qbarray.h qbatomic.h qbconfig.h qbdefs.h qbhdb.h qbipc_common.h qbipcc.h qbipcs.h qblist.h qblog.h qbloop.h qbmap.h qbrb.h qbutil.h
 
-CHECKS += abi check-debian-build
-.PHONY: abi check-debian-build
+# Debian's packages that link with libqb; downloaded once into build/imports, not installed.
+IMPORTERS ?= corosync corosync-notifyd corosync-vqsim libcfg7 libcmap4 libcpg4 libquorum5 libvotequorum8 pacemaker \
+    pacemaker-cli-utils pacemaker-remote libcrmcommon34 libcrmcluster29 libcib27 liblrmd28 libstonithd26 libpe-status28 sbd \
+    usbguard libusbguard1 booth libqb-tools
+
+CHECKS += abi check-debian-build check-imports check-compatibility
+.PHONY: abi check-debian-build check-imports check-compatibility
 
 abi: all
 	@reference=$$(tools/reference-headers) && libdir=$$(c-tests/reference-dir) && \
@@ -17,3 +22,11 @@ check-debian-build: all
 	@reference=$$(tools/reference-headers) && CC="$(CC)" \
 	    CFLAGS="$(CFLAGS) $(filter-out -Iinclude -Werror,$(TEST_CFLAGS))" \
 	    tools/check-debian-build "$$reference" $(B) $(C_TESTS)
+
+check-imports: all
+	@libdir=$$(c-tests/reference-dir) && \
+	    tools/check-imports "$$libdir/$(SONAME)" $(B)/lib/$(SONAME) $(B)/imports $(IMPORTERS)
+
+# Every row of COMPATIBILITY.md has its test.
+check-compatibility:
+	@tools/check-compatibility

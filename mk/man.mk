@@ -15,7 +15,7 @@ check-man: man
 	@for name in $$(sed -nE 's/^(qb_[a-z0-9_]+);$$/\1/p' capi/libqb.sym); do \
 	    ! grep -qsE "^[a-z].*\<$$name\(" include/qb/*.h || [ -s $(MAN_DIR)/$$name.3 ] || \
 	        { echo "check-man: no page for $$name"; exit 1; }; done
-	@for page in $(MAN_DIR)/*.3; do \
+	@for page in $(MAN_DIR)/*.3 man/*.8; do \
 	    out=$$(groff -ww -man -z $$page 2>&1); [ -z "$$out" ] || { echo "$$page: $$out"; exit 1; }; done
 	@echo "check-man: $$(ls $(MAN_DIR) | wc -l) pages without warnings"
 

@@ -152,6 +152,7 @@ static void lengths(void)
 	start();
 	t = custom();
 	for (int e = 0; e < 2; e++) {
+		/* Row log-ellipsis-exact: lines of every length around the limit. */
 		qb_log_ctl(t, QB_LOG_CONF_ELLIPSIS, e);
 		for (size_t i = 0; i < sizeof max / sizeof max[0]; i++) {
 			printf("max %d ellipsis %d rc %d\n", max[i], e, qb_log_ctl(t, QB_LOG_CONF_MAX_LINE_LEN, max[i]));

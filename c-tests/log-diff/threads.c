@@ -3,6 +3,7 @@
  * threads [MESSAGES]: 8 threads log MESSAGES (100,000) each into a file, a target of the program and the blackbox at once. Every message
  * has to arrive in the first two exactly once, complete, and in the order of its thread; what is left in the blackbox has to be readable.
  */
+/* Row log-concurrent. */
 #include <pthread.h>
 #include <unistd.h>
 

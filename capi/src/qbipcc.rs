@@ -123,7 +123,10 @@ pub unsafe extern "C" fn qb_ipcc_connect_continue(c: *mut qb_ipcc_connection_t) 
     }
 }
 
-/// Closes a connection and frees it.
+/// Closes a connection and frees it, with whatever was not received.
+///
+/// The server's connection_closed callback follows. In a child that inherited the
+/// connection from its parent this frees memory only; the parent's connection stays.
 ///
 /// @param c connection; NULL is fine
 ///
@@ -213,10 +216,15 @@ pub unsafe extern "C" fn qb_ipcc_fc_enable_max_set(c: *mut qb_ipcc_connection_t,
 
 /// Queues one request for the server; never waits for room.
 ///
+/// The request is copied: the buffer may be used again at once. Requests of one
+/// connection arrive in the order of their sending. That this returns says nothing
+/// of the server's having seen the request; qb_ipcc_recv() waits for its response.
+///
 /// @param c       connection
 /// @param msg_ptr request, starting with a struct qb_ipc_request_header
-/// @param msg_len whole length of the request in bytes
-/// @return bytes sent, or -EINVAL, -EMSGSIZE, -EAGAIN (queue full or flow control), -ENOTCONN
+/// @param msg_len whole length of the request in bytes, as in its header
+/// @return bytes sent, or -EINVAL, -EMSGSIZE (more than qb_ipcc_get_buffer_size() says), -EAGAIN (the queue is full, or
+///         the server has asked to wait: see qb_ipcc_fc_enable_max_set(); nothing was sent), -ENOTCONN
 ///
 /// # Safety
 /// `c` is NULL or open; `msg_ptr` is NULL or readable for `msg_len` bytes.
@@ -238,7 +246,8 @@ pub unsafe extern "C" fn qb_ipcc_send(
 /// @param c       connection
 /// @param iov     buffers; the first begins with a struct qb_ipc_request_header
 /// @param iov_len number of buffers
-/// @return bytes sent, or a negative errno as for qb_ipcc_send()
+/// @return bytes sent, or -EINVAL, -EMSGSIZE (more than qb_ipcc_get_buffer_size() says), -EAGAIN (the queue is full, or
+///         the server has asked to wait; nothing was sent), -ENOTCONN
 ///
 /// # Safety
 /// `c` is NULL or open; `iov` is NULL or an array of `iov_len` readable buffers.
@@ -282,13 +291,17 @@ pub unsafe extern "C" fn qb_ipcc_recv(
 
 /// Sends a request and waits for a response: qb_ipcc_sendv() and qb_ipcc_recv() in one call.
 ///
+/// When no response comes in time, it may come later, and is then the next one that
+/// is received.
+///
 /// @param c          connection
 /// @param iov        buffers of the request
 /// @param iov_len    number of buffers
 /// @param msg_ptr    buffer for the response
 /// @param msg_len    size of the buffer in bytes
 /// @param ms_timeout milliseconds to wait for the response; negative waits for ever
-/// @return size of the response, or a negative errno of either call
+/// @return size of the response, or a negative errno of either call: -EAGAIN and -EMSGSIZE for the request as from
+///         qb_ipcc_sendv(), -ETIMEDOUT and -ENOBUFS for the response as from qb_ipcc_recv(), -ENOTCONN, -EINVAL
 ///
 /// # Safety
 /// As for qb_ipcc_sendv() and qb_ipcc_recv().
@@ -365,8 +378,10 @@ pub unsafe extern "C" fn qb_ipcc_context_get(c: *mut qb_ipcc_connection_t) -> *m
 
 /// Whether the server still holds its end.
 ///
+/// It may go at any time, so this is a hint only; sending and receiving tell.
+///
 /// @param c connection
-/// @return QB_TRUE or QB_FALSE
+/// @return QB_TRUE or QB_FALSE; QB_FALSE if @a c is NULL
 ///
 /// # Safety
 /// `c` is NULL or open.

@@ -153,6 +153,20 @@ pub extern "C" fn qb_log_callsites_dump() {
 
 /// Changes a setting of a target, or asks for its state.
 ///
+/// - QB_LOG_CONF_ENABLED: QB_TRUE or QB_FALSE; a new target is disabled
+/// - QB_LOG_CONF_FACILITY: the facility of syslog, such as LOG_DAEMON
+/// - QB_LOG_CONF_SIZE: bytes of the blackbox, before it is enabled
+/// - QB_LOG_CONF_THREADED: whether the thread of qb_log_thread_start() writes
+/// - QB_LOG_CONF_PRIORITY_BUMP: what syslog adds to the priority of debug and trace
+/// - QB_LOG_CONF_STATE_GET: asks for the state, an enum qb_log_target_state
+/// - QB_LOG_CONF_FILE_SYNC: whether each line of a file goes to the device
+/// - QB_LOG_CONF_EXTENDED: whether what is behind QB_XS is shown
+/// - QB_LOG_CONF_MAX_LINE_LEN: bytes of a line, with the NUL
+/// - QB_LOG_CONF_ELLIPSIS: whether a line that was cut ends in "..."
+/// - QB_LOG_CONF_USE_JOURNAL: whether syslog means the journal
+///
+/// QB_LOG_CONF_IDENT has a text as its argument: see qb_log_ctl2().
+///
 /// @param target    QB_LOG_SYSLOG and so on, or what an open function returned
 /// @param conf_type what to change, with an integer as argument
 /// @param arg       the new value

@@ -39,7 +39,8 @@ pub type qb_map_transverse_fn =
 struct CKey(NonNull<c_char>);
 
 impl Key for CKey {
-    type Handle = *mut c_char;
+    /// Never NULL, so that an optional pair needs no more room than a pair.
+    type Handle = NonNull<c_char>;
 
     fn bytes(&self) -> &[u8] {
         // SAFETY: made by `qb_map_put` only, whose contract is that the string lives as long as its entry. The engine
@@ -47,8 +48,8 @@ impl Key for CKey {
         unsafe { cstr(self.0.as_ptr()) }.map_or(&[], |s| s.to_bytes())
     }
 
-    fn handle(&self) -> *mut c_char {
-        self.0.as_ptr()
+    fn handle(&self) -> NonNull<c_char> {
+        self.0
     }
 }
 
@@ -70,17 +71,23 @@ impl PartialEq for CNotifier {
     }
 }
 
-impl Notifier<*mut c_char, *mut c_void> for CNotifier {
+impl Notifier<NonNull<c_char>, *mut c_void> for CNotifier {
     fn same_function(&self, other: &Self) -> bool {
         self.address() == other.address()
     }
 
-    fn notify(&self, event: Event, key: &*mut c_char, old: Option<&*mut c_void>, new: Option<&*mut c_void>) {
+    fn notify(
+        &self,
+        event: Event,
+        key: &NonNull<c_char>,
+        old: Option<&*mut c_void>,
+        new: Option<&*mut c_void>,
+    ) {
         let value = |v: Option<&*mut c_void>| v.copied().unwrap_or(std::ptr::null_mut());
         if let Some(function) = self.function {
             // SAFETY: a callback of the program with the arguments that the header promises; nothing of the map is
             // borrowed meanwhile.
-            unsafe { function(event as u32, *key, value(old), value(new), self.user_data) };
+            unsafe { function(event as u32, key.as_ptr(), value(old), value(new), self.user_data) };
         }
     }
 }
@@ -148,7 +155,7 @@ pub unsafe extern "C" fn qb_trie_dump(m: *mut qb_map_t) {
     unsafe {
         libc::printf(c"trie: %zu entries\n".as_ptr(), m.map.len());
         for (key, value) in m.map.iter() {
-            libc::printf(c"  %s = %p\n".as_ptr(), key, value);
+            libc::printf(c"  %s = %p\n".as_ptr(), key.as_ptr(), value);
         }
     }
 }
@@ -348,7 +355,7 @@ pub unsafe extern "C" fn qb_map_foreach(
     let iter = iterator(map, None);
     while let Some((key, value)) = iter.next() {
         // SAFETY: a callback of the program with the arguments that the header promises; nothing is borrowed.
-        if unsafe { func(key, value, user_data) } != 0 {
+        if unsafe { func(key.as_ptr(), value, user_data) } != 0 {
             break;
         }
     }
@@ -357,17 +364,17 @@ pub unsafe extern "C" fn qb_map_foreach(
 impl qb_map_iter_t {
     /// The next entry if the engine has it at hand; None says nothing about the end.
     #[inline(always)]
-    fn next_at_hand(&self) -> Option<(*mut c_char, *mut c_void)> {
-        self.iter.advance_cached().filter(|(_, value)| !(self.skip_null && value.is_null()))
+    fn next_at_hand(&self) -> Option<(NonNull<c_char>, *mut c_void)> {
+        self.iter.advance_cached().filter(|(_, value)| !(value.is_null() && self.skip_null))
     }
 
     #[inline]
-    fn next(&self) -> Option<(*mut c_char, *mut c_void)> {
+    fn next(&self) -> Option<(NonNull<c_char>, *mut c_void)> {
         self.next_at_hand().or_else(|| self.next_slowly())
     }
 
     #[inline(never)]
-    fn next_slowly(&self) -> Option<(*mut c_char, *mut c_void)> {
+    fn next_slowly(&self) -> Option<(NonNull<c_char>, *mut c_void)> {
         loop {
             let (key, value) = self.iter.advance()?;
             if !(self.skip_null && value.is_null()) {
@@ -443,7 +450,7 @@ pub unsafe extern "C" fn qb_map_iter_next(i: *mut qb_map_iter_t, value: *mut *mu
                 // SAFETY: not NULL, and writable by the caller's contract.
                 unsafe { *value = found };
             }
-            key
+            key.as_ptr()
         }
         // SAFETY: forwards this function's own contract.
         None => unsafe { next_slowly(i, value) },
@@ -461,7 +468,7 @@ unsafe fn next_slowly(i: &qb_map_iter_t, value: *mut *mut c_void) -> *const c_ch
         // SAFETY: not NULL, and writable by the caller's contract.
         unsafe { *value = found };
     }
-    key
+    key.as_ptr()
 }
 
 /// Frees an iterator. If the entry it stands on was removed, that is notified now.

@@ -56,7 +56,8 @@ fn print(summary: Summary) {
 /// @param size                  length of the longest chunk in bytes; the ring is a bit longer, in whole pages
 /// @param flags                 QB_RB_FLAG_* or-ed together
 /// @param shared_user_data_size bytes for qb_rb_shared_user_data_get()
-/// @return the ring buffer, or NULL with errno set
+/// @return the ring buffer, or NULL with errno set: EINVAL for a wrong name or size, ENOENT (opening) if there is no
+///         such ring, EBADMSG if its files are damaged, ENOMEM, or what open(2), ftruncate(2) or mmap(2) said
 ///
 /// # Safety
 /// `name` is NULL or NUL-terminated.

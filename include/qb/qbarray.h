@@ -19,8 +19,6 @@ extern "C" {
  *
  * All elements up to the maximum exist from the beginning and are zero. The
  * memory of 16 elements, a bin, is taken when one of them is first asked for.
- * Any number of threads may look up elements and grow one array; what is in the
- * elements is theirs to protect.
  *
  * @code
  * qb_array_t *a = qb_array_create_2(0, sizeof(struct item), 16);
@@ -31,6 +29,10 @@ extern "C" {
  * }
  * qb_array_free(a);
  * @endcode
+ *
+ * @note Any number of threads may look up elements and grow one array; what is in
+ * the elements is theirs to protect. Addresses of elements stay valid until
+ * qb_array_free().
  */
 
 /** The number of bits in an index. */

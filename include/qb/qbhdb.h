@@ -36,6 +36,10 @@ extern "C" {
  * }
  * qb_hdb_handle_destroy(&sessions, handle);
  * @endcode
+ *
+ * @note Handles may be created, used and destroyed from several threads. A handle
+ * that is out of use is refused with -EBADF, also after its number was given to
+ * another instance.
  */
 
 /** A handle: an index in the lower half, a check in the upper. */

@@ -36,6 +36,14 @@ extern "C" {
  *
  * A program with an event loop waits on the descriptor of qb_ipcc_fd_get() and
  * calls qb_ipcc_event_recv() when it is readable.
+ *
+ * @note Any number of threads may send and receive on one connection, but a
+ * response does not say which request it belongs to: threads that wait for
+ * answers on the same connection take turns with a lock.
+ *
+ * @note No call raises SIGPIPE. -EAGAIN, -ETIMEDOUT, -EMSGSIZE, -ENOBUFS and
+ * -EINVAL leave a connection usable; after any other error, disconnect and
+ * connect again.
  */
 
 /** A connection to a service; made by qb_ipcc_connect() or its async form. */
@@ -77,7 +85,11 @@ qb_ipcc_connection_t *qb_ipcc_connect_async(const char *name,
 int qb_ipcc_connect_continue(qb_ipcc_connection_t *c);
 
 /**
- * Closes a connection and frees it.
+ * Closes a connection and frees it, with whatever was not received.
+ *
+ * The server's connection_closed callback follows. In a child that inherited
+ * the connection from its parent this frees memory only; the parent's
+ * connection stays.
  *
  * @param c connection; NULL is fine
  */
@@ -119,11 +131,18 @@ int32_t qb_ipcc_fc_enable_max_set(qb_ipcc_connection_t *c, uint32_t max);
 /**
  * Queues one request for the server; never waits for room.
  *
+ * The request is copied: the buffer may be used again at once. Requests of one
+ * connection arrive in the order of their sending. That this returns says
+ * nothing of the server's having seen the request; qb_ipcc_recv() waits for its
+ * response.
+ *
  * @param c       connection
  * @param msg_ptr request, starting with a struct qb_ipc_request_header
- * @param msg_len whole length of the request in bytes
- * @return bytes sent, or -EINVAL, -EMSGSIZE, -EAGAIN (queue full or flow
- *         control), -ENOTCONN
+ * @param msg_len whole length of the request in bytes, as in its header
+ * @return bytes sent, or -EINVAL, -EMSGSIZE (more than
+ *         qb_ipcc_get_buffer_size() says), -EAGAIN (the queue is full, or the
+ *         server has asked to wait: see qb_ipcc_fc_enable_max_set(); nothing
+ *         was sent), -ENOTCONN
  */
 ssize_t qb_ipcc_send(qb_ipcc_connection_t *c, const void *msg_ptr,
                      size_t msg_len);
@@ -134,7 +153,9 @@ ssize_t qb_ipcc_send(qb_ipcc_connection_t *c, const void *msg_ptr,
  * @param c       connection
  * @param iov     buffers; the first begins with a struct qb_ipc_request_header
  * @param iov_len number of buffers
- * @return bytes sent, or a negative errno as for qb_ipcc_send()
+ * @return bytes sent, or -EINVAL, -EMSGSIZE (more than
+ *         qb_ipcc_get_buffer_size() says), -EAGAIN (the queue is full, or the
+ *         server has asked to wait; nothing was sent), -ENOTCONN
  */
 ssize_t qb_ipcc_sendv(qb_ipcc_connection_t *c, const struct iovec *iov,
                       size_t iov_len);
@@ -157,6 +178,9 @@ ssize_t qb_ipcc_recv(qb_ipcc_connection_t *c, void *msg_ptr, size_t msg_len,
  * Sends a request and waits for a response: qb_ipcc_sendv() and qb_ipcc_recv()
  * in one call.
  *
+ * When no response comes in time, it may come later, and is then the next one
+ * that is received.
+ *
  * @param c          connection
  * @param iov        buffers of the request
  * @param iov_len    number of buffers
@@ -164,7 +188,9 @@ ssize_t qb_ipcc_recv(qb_ipcc_connection_t *c, void *msg_ptr, size_t msg_len,
  * @param msg_len    size of the buffer in bytes
  * @param ms_timeout milliseconds to wait for the response; negative waits for
  *                   ever
- * @return size of the response, or a negative errno of either call
+ * @return size of the response, or a negative errno of either call: -EAGAIN and
+ *         -EMSGSIZE for the request as from qb_ipcc_sendv(), -ETIMEDOUT and
+ *         -ENOBUFS for the response as from qb_ipcc_recv(), -ENOTCONN, -EINVAL
  */
 ssize_t qb_ipcc_sendv_recv(qb_ipcc_connection_t *c, const struct iovec *iov,
                            uint32_t iov_len, void *msg_ptr, size_t msg_len,
@@ -203,8 +229,10 @@ void *qb_ipcc_context_get(qb_ipcc_connection_t *c);
 /**
  * Whether the server still holds its end.
  *
+ * It may go at any time, so this is a hint only; sending and receiving tell.
+ *
  * @param c connection
- * @return QB_TRUE or QB_FALSE
+ * @return QB_TRUE or QB_FALSE; QB_FALSE if @a c is NULL
  */
 int32_t qb_ipcc_is_connected(qb_ipcc_connection_t *c);
 

@@ -27,8 +27,11 @@ extern "C" {
  *
  * A connection exists from its connection_accept callback on and is valid until
  * its connection_destroyed callback returns. Whoever keeps a pointer to it for
- * longer than a callback lasts calls qb_ipcs_connection_ref(). All functions may
- * be called from inside any callback.
+ * longer than a callback lasts calls qb_ipcs_connection_ref().
+ *
+ * @note All functions may be called from inside any callback. Responses and
+ * events may be sent from any thread; callbacks run in the thread of the event
+ * loop.
  */
 
 /**

@@ -52,6 +52,9 @@ extern "C" {
  * qb_log_ctl(QB_LOG_BLACKBOX, QB_LOG_CONF_ENABLED, QB_TRUE);
  * @endcode
  * The program qb-blackbox prints the file.
+ *
+ * @note Any thread may log at any time, also while another one changes targets
+ * and filters. What the function of a custom target logs itself is dropped.
  */
 
 /** A priority below LOG_DEBUG. */
@@ -121,13 +124,13 @@ enum qb_log_target_state {
 
 /** Settings of a target, for qb_log_ctl(). */
 enum qb_log_conf {
-	QB_LOG_CONF_ENABLED = 0,
+	QB_LOG_CONF_ENABLED = 0,	/**< a target is opened disabled */
 	QB_LOG_CONF_FACILITY = 1,	/**< of syslog */
 	QB_LOG_CONF_DEBUG = 2,		/**< does nothing */
 	QB_LOG_CONF_SIZE = 3,		/**< of the blackbox, in bytes */
-	QB_LOG_CONF_THREADED = 4,
+	QB_LOG_CONF_THREADED = 4,	/**< written by the logging thread */
 	QB_LOG_CONF_PRIORITY_BUMP = 5,	/**< syslog: added to debug and trace */
-	QB_LOG_CONF_STATE_GET = 6,
+	QB_LOG_CONF_STATE_GET = 6,	/**< changes nothing: asks */
 	QB_LOG_CONF_FILE_SYNC = 7,	/**< to the device after each line */
 	QB_LOG_CONF_EXTENDED = 8,	/**< show what is behind QB_XS */
 	QB_LOG_CONF_IDENT = 9,		/**< the name, for qb_log_ctl2() */
@@ -221,13 +224,34 @@ void qb_log_from_external_source(const char *function, const char *filename,
 				 uint32_t lineno, uint32_t tags, ...)
 	__attribute__((format(printf, 3, 7)));
 
-/** Like qb_log_from_external_source(), with a va_list. */
+/**
+ * Like qb_log_from_external_source(), with a va_list.
+ *
+ * @param function of the position
+ * @param filename of the position
+ * @param format   for printf
+ * @param priority of syslog.h, or LOG_TRACE
+ * @param lineno   of the position
+ * @param tags     for the callsite, or 0
+ * @param ap       the arguments of the format; undefined afterwards
+ */
 void qb_log_from_external_source_va(const char *function, const char *filename,
 				    const char *format, uint8_t priority,
 				    uint32_t lineno, uint32_t tags, va_list ap)
 	__attribute__((format(printf, 3, 0)));
 
-/** Like qb_log_from_external_source_va(), with an id of the journal's catalog. */
+/**
+ * Like qb_log_from_external_source_va(), with an id of the journal's catalog.
+ *
+ * @param message_id of the catalog, 32 hexadecimal digits, or NULL
+ * @param function   of the position
+ * @param filename   of the position
+ * @param format     for printf
+ * @param priority   of syslog.h, or LOG_TRACE
+ * @param lineno     of the position
+ * @param tags       for the callsite, or 0
+ * @param ap         the arguments of the format; undefined afterwards
+ */
 void qb_log_from_external_source_va2(const char *message_id,
 				     const char *function, const char *filename,
 				     const char *format, uint8_t priority,
@@ -351,6 +375,21 @@ void qb_log_callsites_dump(void);
 
 /**
  * Changes a setting of a target, or asks for its state.
+ *
+ * - QB_LOG_CONF_ENABLED: QB_TRUE or QB_FALSE; a new target is disabled
+ * - QB_LOG_CONF_FACILITY: the facility of syslog, such as LOG_DAEMON
+ * - QB_LOG_CONF_SIZE: bytes of the blackbox, before it is enabled
+ * - QB_LOG_CONF_THREADED: whether the thread of qb_log_thread_start() writes
+ * - QB_LOG_CONF_PRIORITY_BUMP: what syslog adds to the priority of debug and
+ *   trace
+ * - QB_LOG_CONF_STATE_GET: asks for the state, an enum qb_log_target_state
+ * - QB_LOG_CONF_FILE_SYNC: whether each line of a file goes to the device
+ * - QB_LOG_CONF_EXTENDED: whether what is behind QB_XS is shown
+ * - QB_LOG_CONF_MAX_LINE_LEN: bytes of a line, with the NUL
+ * - QB_LOG_CONF_ELLIPSIS: whether a line that was cut ends in "..."
+ * - QB_LOG_CONF_USE_JOURNAL: whether syslog means the journal
+ *
+ * QB_LOG_CONF_IDENT has a text as its argument: see qb_log_ctl2().
  *
  * @param target    QB_LOG_SYSLOG and so on, or what an open function returned
  * @param conf_type what to change, with an integer as argument

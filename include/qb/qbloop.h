@@ -4,9 +4,9 @@
  *
  * The main loop: jobs, timers, descriptors and signals on three priorities.
  *
- * One thread runs a loop; the functions that add and take back may be called
- * from any thread, and from callbacks. A NULL loop means the default loop of
- * the process, see qb_loop_create(). Errors are negative errno numbers.
+ * @note One thread runs a loop; the functions that add and take back may be
+ * called from any thread, and from callbacks. A NULL loop means the default loop
+ * of the process, see qb_loop_create(). Errors are negative errno numbers.
  */
 #ifndef QB_LOOP_H_DEFINED
 #define QB_LOOP_H_DEFINED

@@ -21,7 +21,6 @@ extern "C" {
  *
  * A map stores the pointers to keys and values; it copies and frees neither. A
  * program that allocates them learns from notifications when they are out of use.
- * No map is thread-safe.
  *
  * @code
  * static void free_value(uint32_t event, char *key, void *old_value, void *value,
@@ -34,6 +33,22 @@ extern "C" {
  * qb_map_notify_add(m, NULL, free_value, QB_MAP_NOTIFY_FREE, NULL);
  * qb_map_put(m, "config.size", strdup("10"));
  * @endcode
+ *
+ * Iterating, while entries may come and go:
+ * @code
+ * qb_map_iter_t *it = qb_map_pref_iter_create(m, "config.");
+ * const char *key;
+ * void *value;
+ *
+ * while ((key = qb_map_iter_next(it, &value)) != NULL) {
+ *         if (is_obsolete(value)) {
+ *                 qb_map_rm(m, key);
+ *         }
+ * }
+ * qb_map_iter_free(it);
+ * @endcode
+ *
+ * @note No map is thread-safe: one thread at a time, iterators included.
  */
 
 struct qb_map;

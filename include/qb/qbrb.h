@@ -15,9 +15,7 @@ extern "C" {
  * Ring buffers of variable-length chunks, in memory that threads and processes
  * can share.
  *
- * One side writes chunks, the other reads them in the same order. At any time at
- * most one thread writes and one reads; who takes turns on one side brings a lock.
- * Without further flags a full ring refuses new chunks and a counter lets the
+ * One side writes chunks, the other reads them in the same order. Without further flags a full ring refuses new chunks and a counter lets the
  * reader wait for the next one.
  *
  * Copying:
@@ -44,6 +42,9 @@ extern "C" {
  *         qb_rb_chunk_reclaim(rb);
  * }
  * @endcode
+ *
+ * @note At any time at most one thread writes and one reads; who takes turns on
+ * one side brings a lock.
  */
 
 /** Make the ring; without it, open one that exists. */
@@ -77,7 +78,9 @@ typedef struct qb_ringbuffer_s qb_ringbuffer_t;
  *                              is a bit longer, in whole pages
  * @param flags                 QB_RB_FLAG_* or-ed together
  * @param shared_user_data_size bytes for qb_rb_shared_user_data_get()
- * @return the ring buffer, or NULL with errno set
+ * @return the ring buffer, or NULL with errno set: EINVAL for a wrong name or
+ *         size, ENOENT (opening) if there is no such ring, EBADMSG if its files
+ *         are damaged, ENOMEM, or what open(2), ftruncate(2) or mmap(2) said
  */
 qb_ringbuffer_t *qb_rb_open(const char *name, size_t size, uint32_t flags,
                             size_t shared_user_data_size);

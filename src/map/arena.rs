@@ -31,6 +31,35 @@ impl<T, const PIECE: usize, const FIRST: usize> Arena<T, PIECE, FIRST> {
         self.pieces.get_mut(at as usize / PIECE)?.get_mut(at as usize % PIECE)
     }
 
+    /// At most `n` consecutive items, and no more than there are up to the end of a piece.
+    #[inline]
+    pub fn consecutive(&self, at: u32, n: usize) -> &[T] {
+        let Some(piece) = self.pieces.get(at as usize / PIECE) else { return &[] };
+        let rest = piece.get(at as usize % PIECE..).unwrap_or(&[]);
+        rest.get(..n).unwrap_or(rest)
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.pieces.iter_mut().flatten()
+    }
+
+    /// Exchanges two items.
+    pub fn swap(&mut self, a: u32, b: u32) {
+        let (a, b) = (a as usize, b as usize);
+        if a / PIECE == b / PIECE {
+            if let Some(piece) = self.pieces.get_mut(a / PIECE)
+                && a % PIECE < piece.len()
+                && b % PIECE < piece.len()
+            {
+                piece.swap(a % PIECE, b % PIECE);
+            }
+        } else if let Ok([one, two]) = self.pieces.get_disjoint_mut([a / PIECE, b / PIECE])
+            && let (Some(one), Some(two)) = (one.get_mut(a % PIECE), two.get_mut(b % PIECE))
+        {
+            std::mem::swap(one, two);
+        }
+    }
+
     /// How many more items fit in.
     #[inline]
     pub fn room(&self) -> usize {

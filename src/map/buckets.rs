@@ -137,6 +137,44 @@ impl Buckets {
         n
     }
 
+    /// Every slot in order, held ones as well.
+    pub fn walk<K: Key, V: Clone>(&self, entries: &Entries<K, V>, mut visit: impl FnMut(u32)) {
+        for (first, last) in self.table.iter().filter(|(first, _)| *first != 0) {
+            let mut slot = first - 1;
+            visit(slot);
+            while slot != last - 1 {
+                let Some(link) = entries.link(slot) else { break };
+                slot = link.next;
+                visit(slot);
+            }
+        }
+    }
+
+    /// Exchanges every slot for another.
+    pub fn renumber(&mut self, new: impl Fn(u32) -> u32) {
+        for (first, last) in self.table.iter_mut().filter(|(first, _)| *first != 0) {
+            (*first, *last) = (new(*first - 1) + 1, new(*last - 1) + 1);
+        }
+    }
+
+    /// As [`Buckets::read`] when some entries are not live: they are left out.
+    pub fn read_live<K: Key, V: Clone>(
+        &self,
+        place: &mut (u32, u32),
+        entries: &Entries<K, V>,
+        out: &mut [u32],
+    ) -> usize {
+        let mut n = 0;
+        for free in out {
+            (*free, *place) = self.next(*place, entries);
+            if *free == NONE {
+                break;
+            }
+            n += 1;
+        }
+        n
+    }
+
     /// The place behind an entry.
     pub fn behind<K: Key, V: Clone>(&self, slot: u32, entries: &Entries<K, V>) -> (u32, u32) {
         entries.link(slot).map_or((0, NONE), |e| (e.bucket + 1, e.next))

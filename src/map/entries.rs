@@ -3,7 +3,7 @@
 //! is kept only by what is told when the entry goes: the index, the order, and iterators (through the map).
 
 use super::arena::Arena;
-use super::key::{Digest, Key, LONG, Query, SHORT};
+use super::key::{Digest, Key, LONG, Query, SHORT, words};
 use super::pending::Pending;
 use crate::{Error, Result};
 
@@ -43,6 +43,21 @@ pub(super) struct Link {
     pub state: State,
 }
 
+/// The first bytes of a prefix as an entry has them.
+pub(super) struct Head {
+    bytes: u128,
+    mask: u128,
+}
+
+impl Head {
+    #[inline]
+    pub fn of(prefix: &[u8]) -> Self {
+        let start = prefix.get(..SHORT).unwrap_or(prefix);
+        let [a, b] = words(start);
+        Head { bytes: u128::from(a) | u128::from(b) << 64, mask: (1 << (8 * start.len())) - 1 }
+    }
+}
+
 /// All entries of one map.
 pub(super) struct Entries<K, V> {
     all: Arena<Entry<K, V>, PIECE, 32>,
@@ -51,11 +66,27 @@ pub(super) struct Entries<K, V> {
     copies: Vec<Box<[u8]>>,
     copy_keys: bool,
     free: u32,
+    /// How many are [`State::Held`] or [`State::Leaving`].
+    fading: usize,
 }
 
 impl<K: Key, V: Clone> Entries<K, V> {
     pub fn new(copy_keys: bool) -> Self {
-        Entries { all: Arena::new(), links: Arena::new(), copies: Vec::new(), copy_keys, free: NONE }
+        Entries {
+            all: Arena::new(),
+            links: Arena::new(),
+            copies: Vec::new(),
+            copy_keys,
+            free: NONE,
+            fading: 0,
+        }
+    }
+
+    /// Room for as many entries as are expected, or one piece of memory.
+    pub fn expect(&mut self, expected: usize) -> Result<()> {
+        let n = expected.clamp(1, PIECE);
+        self.all.reserve(n)?;
+        self.links.reserve(n)
     }
 
     /// Room for one more entry, so that [`Entries::add`] cannot fail.
@@ -69,12 +100,20 @@ impl<K: Key, V: Clone> Entries<K, V> {
             self.links.reserve(1)?;
         }
         if self.copy_keys && text_len > SHORT {
-            let want = self.all.len() + 1;
-            if self.copies.len() < want {
-                self.copies.try_reserve(want - self.copies.len()).map_err(|_| Error::NoMemory)?;
-            }
+            self.make_room_for_copies(self.all.len() + 1)
+        } else {
+            Ok(())
         }
-        Ok(())
+    }
+
+    fn make_room_for_copies(&mut self, want: usize) -> Result<()> {
+        let more = want.saturating_sub(self.copies.len());
+        self.copies.try_reserve(more).map_err(|_| Error::NoMemory)
+    }
+
+    /// Before [`Entries::permute`].
+    pub fn reserve_copies(&mut self, slots: usize) -> Result<()> {
+        if self.copies.is_empty() { Ok(()) } else { self.make_room_for_copies(slots) }
     }
 
     /// Stores a pair in a free slot, and appends that to the pending ones.
@@ -132,6 +171,7 @@ impl<K: Key, V: Clone> Entries<K, V> {
         if link.state == State::Free {
             return None;
         }
+        self.fading -= usize::from(link.state != State::Live);
         link.state = State::Free;
         link.next = std::mem::replace(&mut self.free, slot);
         if let Some(copy) = self.copies.get_mut(slot as usize) {
@@ -165,6 +205,62 @@ impl<K: Key, V: Clone> Entries<K, V> {
         self.link(slot).map_or(State::Free, |l| l.state)
     }
 
+    /// Makes an entry held or leaving.
+    pub fn fade(&mut self, slot: u32, state: State) {
+        if let Some(link) = self.links.get_mut(slot) {
+            self.fading += usize::from(link.state == State::Live);
+            link.state = state;
+        }
+    }
+
+    /// How many entries are still there but no longer live.
+    #[inline]
+    pub fn fading(&self) -> usize {
+        self.fading
+    }
+
+    /// How many slots there are, used or free.
+    #[inline]
+    pub fn slots(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Entries in the order of their slots, as [`Arena::consecutive`] finds them.
+    #[inline]
+    pub fn consecutive(&self, slot: u32, n: usize) -> &[Entry<K, V>] {
+        self.all.consecutive(slot, n)
+    }
+
+    /// Moves every entry to the slot that `rank` has for its old one. `rank` has every slot once, the `used` ones
+    /// first. Afterwards it is of no use.
+    pub fn permute(&mut self, rank: &mut [u32], used: u32) {
+        if !self.copies.is_empty() {
+            // There is room: see `reserve_copies`.
+            self.copies.resize_with(rank.len(), Box::default);
+        }
+        for link in self.links.iter_mut() {
+            let new = |slot: u32| rank.get(slot as usize).copied().unwrap_or(NONE);
+            (link.prev, link.next) = (new(link.prev), new(link.next));
+        }
+        for at in 0..rank.len() {
+            // Each turn brings one entry to its place.
+            while let Some(&to) = rank.get(at).filter(|to| **to as usize != at) {
+                self.all.swap(at as u32, to);
+                self.links.swap(at as u32, to);
+                if !self.copies.is_empty() {
+                    self.copies.swap(at, to as usize);
+                }
+                rank.swap(at, to as usize);
+            }
+        }
+        self.free = NONE;
+        for slot in (used..rank.len() as u32).rev() {
+            if let Some(link) = self.links.get_mut(slot) {
+                link.next = std::mem::replace(&mut self.free, slot);
+            }
+        }
+    }
+
     /// Whether the entry's key is the one asked for.
     #[inline(always)]
     pub fn is(&self, slot: u32, query: &Query<'_>) -> bool {
@@ -179,6 +275,18 @@ impl<K: Key, V: Clone> Entries<K, V> {
     #[inline(never)]
     fn is_text(&self, slot: u32, text: &[u8]) -> bool {
         self.text(slot) == text
+    }
+
+    /// Whether an entry's key starts with a prefix, with the [`Head`] of it.
+    #[inline]
+    pub fn starts_with(&self, slot: u32, prefix: &[u8], head: &Head) -> bool {
+        match self.get(slot) {
+            Some(e) if e.raw[SHORT] != LONG && prefix.len() <= SHORT => {
+                (u128::from_le_bytes(e.raw) ^ head.bytes) & head.mask == 0
+                    && prefix.len() <= usize::from(e.raw[SHORT])
+            }
+            _ => self.text(slot).starts_with(prefix),
+        }
     }
 
     /// The text of an entry's key.

@@ -125,6 +125,13 @@ impl Index {
         }
     }
 
+    /// Exchanges every slot for another.
+    pub fn renumber(&mut self, new: impl Fn(u32) -> u32) {
+        for word in self.words.iter_mut().filter(|w| **w != 0) {
+            *word = *word >> 32 << 32 | (u64::from(new(*word as u32 - 1)) + 1);
+        }
+    }
+
     #[cold]
     fn shrink(&mut self) {
         // Shrinking is a convenience: without memory the table stays large.

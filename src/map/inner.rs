@@ -9,14 +9,13 @@ use super::Kind;
 use super::buckets::Buckets;
 use super::entries::{Entries, NONE, State, UNSORTED};
 use super::index::Index;
-use super::iter::Spot;
 use super::key::{Collation, Digest, Key, Query, Seeds};
 use super::notify::{Event, Notice, Notifier, Notifiers, Target, deliver};
 use super::pending::Pending;
 use super::run::Texts;
+use super::spot::Spot;
 use super::tree::Tree;
 use crate::Result;
-use std::cell::Cell;
 use std::rc::Rc;
 
 /// So many entries at most wait for a place in a bucket: linking them costs the same now or later, and little enough to
@@ -38,8 +37,10 @@ pub(super) struct Inner<K: Key, V, N> {
     pub pending: Pending,
     pub seeds: Seeds,
     pub count: usize,
-    /// Grows with every change of the order or of a value.
-    pub version: Rc<Cell<u64>>,
+    /// How many entries came since the slots ascended in the order of iteration.
+    pub new: usize,
+    /// How many entries iterators have read since the last new one.
+    pub browsed: usize,
     /// On which entry each iterator stands, and one that no iterator uses.
     pub spots: Vec<Rc<Spot<K::Handle, V>>>,
     pub spare_spot: Option<Rc<Spot<K::Handle, V>>>,
@@ -72,7 +73,7 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Inner<K, V, N> {
     /// Invalidates what iterators have read ahead.
     #[inline(always)]
     pub fn changed(&self) {
-        self.version.set(self.version.get() + 1);
+        self.spots.iter().for_each(|spot| spot.close());
     }
 
     /// Where a notifier for a key is attached.
@@ -121,6 +122,8 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Inner<K, V, N> {
         let slot = self.entries.add(key, value, &digest, copy, &mut self.pending);
         self.index.insert_at(place, digest.hash, slot);
         self.count += 1;
+        self.new += 1;
+        self.browsed = 0;
         self.changed();
         if self.pending.len() >= PENDING_IN_BUCKETS && matches!(self.order, Order::Buckets(_)) {
             self.settle_pending();
@@ -163,7 +166,7 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Inner<K, V, N> {
     /// Whether an iterator stands on an entry.
     #[inline]
     pub fn stands_on(&self, slot: u32) -> bool {
-        self.spots.iter().any(|s| s.position.get() == slot)
+        self.spots.iter().any(|s| s.position() == slot)
     }
 
     /// A removal that nobody watches.
@@ -198,9 +201,7 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Inner<K, V, N> {
             self.index.remove(query.hash, slot);
         }
         self.changed();
-        if let Some(entry) = self.entries.link_mut(slot) {
-            entry.state = if held { State::Held } else { State::Leaving };
-        }
+        self.entries.fade(slot, if held { State::Held } else { State::Leaving });
         if held {
             self.held += 1;
             self.count -= 1;
@@ -232,8 +233,7 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Inner<K, V, N> {
 
     /// Marks an entry as leaving, and says who is to be told; None if nobody.
     pub fn announce(&mut self, slot: u32) -> Option<Announcement<K::Handle, V, N>> {
-        let entry = self.entries.link_mut(slot)?;
-        entry.state = State::Leaving;
+        self.entries.fade(slot, State::Leaving);
         if self.notifiers.is_empty() {
             return None;
         }
@@ -253,18 +253,27 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Inner<K, V, N> {
         self.entries.release(slot)
     }
 
-    /// The first entry in order, or one that is held.
-    pub fn any_slot(&mut self) -> Option<u32> {
+    /// The first entry in order, or one that is held. `from` is a bucket before which there was nothing last time,
+    /// 0 at first.
+    pub fn any_slot(&mut self, from: &mut u32) -> Option<u32> {
         self.settle();
         let first = match &self.order {
-            Order::Buckets(buckets) => buckets.next((0, NONE), &self.entries).0,
+            Order::Buckets(buckets) => {
+                let mut found = buckets.next((*from, NONE), &self.entries);
+                // Something may have been put into earlier ones since.
+                if found.0 == NONE {
+                    found = buckets.next((0, NONE), &self.entries);
+                }
+                *from = found.1.0.saturating_sub(1);
+                found.0
+            }
             Order::Tree(tree, _) => tree.slot(tree.first()),
         };
         if first != NONE {
             return Some(first);
         }
         let held = |p: &u32| self.entries.state(*p) == State::Held;
-        self.spots.iter().map(|s| s.position.get()).find(held)
+        self.spots.iter().map(|s| s.position()).find(held)
     }
 
     /// Ends the special treatment of a held entry.

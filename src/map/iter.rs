@@ -2,23 +2,25 @@
 //! Iterators that survive any change of their map. The map knows on which entry each one stands, and keeps a removed
 //! entry until the iterators on it have moved on.
 //!
-//! An iterator reads a few entries ahead. Every change of the map raises its version, after which what was read ahead
-//! is thrown away; as long as nothing changes, moving on touches the iterator alone.
+//! An iterator reads a few entries ahead. Every change of the map closes what was read ahead; as long as nothing
+//! changes, moving on touches the iterator alone.
 
 use super::Kind;
-use super::entries::{NONE, State};
+use super::entries::{Head, NONE, State};
 use super::inner::{Inner, Order, tell};
 use super::key::Key;
 use super::notify::Notifier;
 use super::run::Texts;
+use super::spot::{Filling, MANY, Spot};
 use super::tree::Place;
 use std::cell::{Cell, RefCell};
-use std::num::NonZeroU32;
 use std::rc::Rc;
 
-/// How many entries are read ahead at first, and at most.
-const FEW: usize = 12;
-const MANY: usize = 32;
+/// How many entries are read ahead at first: of all, and of those with a prefix.
+const FEW: usize = 28;
+const FEW_WITH_PREFIX: usize = 12;
+/// After so many free slots a hashed map is read bucket by bucket.
+const GAP: usize = 64;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -30,43 +32,22 @@ enum Stage {
 /// Where reading goes on, in either order.
 #[derive(Clone, Copy)]
 enum Cursor {
+    /// In an arranged hashed map.
+    Slot(u32),
     Bucket((u32, u32)),
     Tree(Place),
     End,
-}
-
-/// An entry that was read ahead.
-struct Item<H, V> {
-    key: H,
-    value: V,
-    /// Slot + 1: an empty place needs no flag of its own.
-    mark: NonZeroU32,
-}
-
-type Ahead<H, V> = Cell<Option<Item<H, V>>>;
-
-/// The part of an iterator that its map knows. Maps keep one in reserve, so that iterating a little allocates little.
-pub(super) struct Spot<H, V> {
-    /// The entry on which the iterator stands, or NONE.
-    pub position: Cell<u32>,
-    /// The map's version.
-    version: Rc<Cell<u64>>,
-    ahead: [Ahead<H, V>; MANY],
-    prefix: RefCell<Vec<u8>>,
 }
 
 /// A position in a map. Entries added ahead of it are seen, removed ones are not; the current entry may be removed.
 pub struct Iter<K: Key, V: Clone, N: Notifier<K::Handle, V>> {
     inner: Rc<RefCell<Inner<K, V, N>>>,
     spot: Rc<Spot<K::Handle, V>>,
-    /// What the version was when we read ahead.
-    seen: Cell<u64>,
-    /// The next of `ahead`, and how many were wanted last time.
-    at: Cell<usize>,
+    /// How many entries were wanted last time.
     wanted: Cell<usize>,
     stage: Cell<Stage>,
     cursor: Cell<Cursor>,
-    /// Where the last entry of `ahead` was.
+    /// Where the last entry that was read ahead was.
     hint: Cell<Place>,
     has_prefix: bool,
 }
@@ -76,27 +57,15 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iter<K, V, N> {
     pub(super) fn new(inner: &Rc<RefCell<Inner<K, V, N>>>, prefix: Option<&[u8]>) -> Self {
         let mut map = inner.borrow_mut();
         let prefix = prefix.filter(|p| map.kind == Kind::Prefixed && !p.is_empty());
-        let spot = map.spare_spot.take().unwrap_or_else(|| {
-            Rc::new(Spot {
-                position: Cell::new(NONE),
-                version: Rc::clone(&map.version),
-                ahead: [const { Cell::new(None) }; MANY],
-                prefix: RefCell::default(),
-            })
-        });
-        spot.position.set(NONE);
+        let spot = map.spare_spot.take().unwrap_or_else(|| Rc::new(Spot::new()));
         if let Some(prefix) = prefix {
-            let mut own = spot.prefix.borrow_mut();
-            own.clear();
-            own.extend_from_slice(prefix);
+            spot.set_prefix(prefix);
         }
         map.spots.push(Rc::clone(&spot));
         drop(map);
         Iter {
             inner: Rc::clone(inner),
             spot,
-            seen: Cell::new(0),
-            at: Cell::new(0),
             wanted: Cell::new(0),
             stage: Cell::new(Stage::Fresh),
             cursor: Cell::new(Cursor::End),
@@ -119,130 +88,140 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iter<K, V, N> {
     /// The quick part of [`Iter::advance`]: the next entry if it was read ahead. None says nothing about the end.
     #[inline(always)]
     pub fn advance_cached(&self) -> Option<(K::Handle, V)> {
-        let (at, spot) = (self.at.get(), &*self.spot);
-        if self.seen.get() != spot.version.get() {
-            return None;
-        }
-        let item = spot.ahead.get(at)?.take()?;
-        self.at.set(at + 1);
-        spot.position.set(item.mark.get() - 1);
-        Some((item.key, item.value))
+        self.spot.take()
     }
 
     /// Reads the next entries, steps onto the first of them, and releases the entry left behind.
     #[inline(never)]
     fn read_ahead(&self) -> Option<(K::Handle, V)> {
-        self.forget_ahead();
-        self.inner.borrow_mut().settle();
-        let map = self.inner.borrow();
-        let current = self.spot.position.get();
-        let fresh = self.stage.get() == Stage::Fresh;
-        let unchanged = self.seen.get() == self.spot.version.get() && !fresh;
-        let mut cursor = match self.stage.get() {
-            Stage::Ended => Cursor::End,
-            _ if unchanged => self.cursor.get(),
-            _ => self.find(&map, current),
-        };
-        let wanted = match (unchanged, fresh) {
-            (true, _) => (self.wanted.get() * 2).min(MANY),
-            (false, true) => FEW,
-            (false, false) => 1,
-        };
-        let mut first = NONE;
-        let places = self.spot.ahead.get(..wanted).unwrap_or(&[]);
-        match (&map.order, &mut cursor) {
-            (Order::Buckets(buckets), Cursor::Bucket(from)) if map.held == 0 => {
-                let mut slots = [NONE; MANY];
-                let slots = slots.get_mut(..wanted).unwrap_or(&mut []);
-                let found = buckets.read(from, &map.entries, slots);
-                for (place, slot) in places.iter().zip(slots.iter().take(found)) {
-                    fill(&map, place, *slot);
-                }
-                if found > 0 {
-                    first = slots.first().copied().unwrap_or(NONE);
-                }
-            }
-            (Order::Buckets(buckets), Cursor::Bucket(from)) => {
-                for place in places {
-                    let (slot, behind) = buckets.next(*from, &map.entries);
-                    *from = behind;
-                    if !fill(&map, place, slot) {
-                        break;
-                    }
-                    first = if first == NONE { slot } else { first };
-                }
-            }
-            (Order::Tree(tree, _), Cursor::Tree(from)) => {
-                let mut places = places.iter();
-                while places.len() > 0 {
-                    let slots = tree.rest(*from);
-                    let slots = slots.get(..places.len()).unwrap_or(slots);
-                    let ours = self.matching(&map, slots);
-                    for (slot, place) in ours.iter().zip(&mut places) {
-                        fill(&map, place, *slot);
-                    }
-                    if let (NONE, Some(slot)) = (first, ours.first()) {
-                        first = *slot;
-                    }
-                    if ours.len() < slots.len() || slots.is_empty() {
-                        cursor = Cursor::End;
-                        break;
-                    }
-                    self.hint.set(from.plus(slots.len() - 1));
-                    *from = tree.settle(from.plus(slots.len()));
-                }
-            }
-            _ => {}
+        let (stage, unchanged) = (self.stage.get(), self.spot.is_open());
+        // As long as nothing changes, the current entry is not removed.
+        if stage == Stage::Ended || (unchanged && matches!(self.cursor.get(), Cursor::End)) {
+            self.stage.set(Stage::Ended);
+            self.spot.stand_on(NONE);
+            return None;
         }
+        self.spot.forget_ahead();
+        let mut map = self.inner.borrow_mut();
+        map.settle();
+        if stage == Stage::Fresh {
+            map.arrange_if_worthwhile();
+        }
+        let current = self.spot.position();
+        let (cursor, wanted) = match (unchanged, stage) {
+            (true, _) => (self.cursor.get(), (self.wanted.get() * 2).min(MANY)),
+            (false, Stage::Fresh) => {
+                (self.find(&map, current), if self.has_prefix { FEW_WITH_PREFIX } else { FEW })
+            }
+            (false, _) => (self.find(&map, current), 1),
+        };
+        let mut fill = self.spot.filling(wanted);
+        let cursor = self.read(&map, cursor, current, &mut fill);
+        let first = fill.done();
+        map.browsed += fill.len();
         self.cursor.set(cursor);
         self.wanted.set(wanted);
-        self.seen.set(self.spot.version.get());
-        self.at.set(1);
-        self.spot.position.set(first);
-        self.stage.set(if first == NONE { Stage::Ended } else { Stage::Running });
+        self.stage.set(if first.is_none() { Stage::Ended } else { Stage::Running });
         let held = map.held > 0 && current != NONE;
         drop(map);
-        let item = self.spot.ahead.first().and_then(Cell::take);
         if held {
-            drop(item);
+            drop(first);
             return self.leave(current);
         }
-        item.map(|i| (i.key, i.value))
+        first
     }
 
-    /// Drops what was read ahead, with nothing borrowed.
-    fn forget_ahead(&self) {
-        for unread in self.spot.ahead.get(self.at.get()..self.wanted.get()).unwrap_or(&[]) {
-            drop(unread.take());
+    /// Reads from a cursor on; returns the one to go on with.
+    fn read(
+        &self,
+        map: &Inner<K, V, N>,
+        cursor: Cursor,
+        current: u32,
+        fill: &mut Filling<'_, K::Handle, V>,
+    ) -> Cursor {
+        match (&map.order, cursor) {
+            (Order::Buckets(buckets), Cursor::Slot(from)) => {
+                let behind = fill.add_from(from, fill.room() + GAP, &map.entries);
+                if fill.room() == 0 {
+                    return Cursor::Slot(behind);
+                }
+                if behind as usize >= map.entries.slots() {
+                    return Cursor::End;
+                }
+                let place = match fill.last().unwrap_or(current) {
+                    NONE => (0, NONE),
+                    slot => buckets.behind(slot, &map.entries),
+                };
+                self.read(map, Cursor::Bucket(place), current, fill)
+            }
+            (Order::Buckets(buckets), Cursor::Bucket(mut from)) => {
+                let mut slots = [NONE; MANY];
+                let slots = slots.get_mut(..fill.room()).unwrap_or(&mut []);
+                let found = if map.held == 0 {
+                    buckets.read(&mut from, &map.entries, slots)
+                } else {
+                    buckets.read_live(&mut from, &map.entries, slots)
+                };
+                fill.add(slots.get(..found).unwrap_or(&[]), &map.entries, false);
+                if fill.room() == 0 { Cursor::Bucket(from) } else { Cursor::End }
+            }
+            (Order::Tree(tree, collation), Cursor::Tree(from)) => {
+                // To the end of a leaf, so that the next reading gets a whole one.
+                let slots = tree.rest(from);
+                let slots = slots.get(..fill.room()).unwrap_or(slots);
+                let ours = self.matching(map, slots, |p| tree.count_with_prefix(from, p, *collation));
+                fill.add(ours, &map.entries, map.is_arranged());
+                if ours.len() < slots.len() || slots.is_empty() {
+                    return Cursor::End;
+                }
+                self.hint.set(from.plus(slots.len() - 1));
+                match tree.settle(from.plus(slots.len())) {
+                    Place::NOWHERE => Cursor::End,
+                    place => Cursor::Tree(place),
+                }
+            }
+            _ => Cursor::End,
         }
     }
 
-    /// Those of consecutive slots that have our prefix: all, or the first ones.
-    fn matching<'a>(&self, map: &Inner<K, V, N>, slots: &'a [u32]) -> &'a [u32] {
+    /// Those of consecutive slots that have our prefix: all, or the first ones. `count` may know how many, if the first
+    /// has it.
+    fn matching<'a>(
+        &self,
+        map: &Inner<K, V, N>,
+        slots: &'a [u32],
+        count: impl Fn(&[u8]) -> Option<usize>,
+    ) -> &'a [u32] {
         if !self.has_prefix {
             return slots;
         }
-        let prefix = self.spot.prefix.borrow();
-        let ours = |slot: &u32| map.entries.text(*slot).starts_with(&prefix);
-        match slots.last() {
-            Some(last) if !ours(last) => slots.get(..slots.partition_point(ours)).unwrap_or(slots),
-            _ => slots,
+        let prefix = self.spot.prefix();
+        let head = Head::of(&prefix);
+        let ours = |slot: &u32| map.entries.starts_with(*slot, &prefix, &head);
+        if !slots.first().is_some_and(ours) {
+            return &[];
         }
+        let many = count(&prefix).unwrap_or_else(|| slots.partition_point(ours));
+        slots.get(..many).unwrap_or(slots)
     }
 
     /// Where to read on after the map has changed, or at the beginning.
     fn find(&self, map: &Inner<K, V, N>, current: u32) -> Cursor {
         let fresh = self.stage.get() == Stage::Fresh;
         let (tree, collation) = match &map.order {
+            Order::Buckets(_) if current == NONE && !fresh => return Cursor::End,
+            // Free slots lie among the others, but nothing else.
+            Order::Buckets(_) if map.is_arranged() && map.entries.fading() == 0 => {
+                return Cursor::Slot(current.wrapping_add(1));
+            }
             Order::Buckets(_) if fresh => return Cursor::Bucket((0, NONE)),
-            Order::Buckets(_) if current == NONE => return Cursor::End,
             Order::Buckets(buckets) => return Cursor::Bucket(buckets.behind(current, &map.entries)),
             Order::Tree(tree, collation) => (tree, *collation),
         };
         let texts = Texts { entries: &map.entries, collation };
         if fresh {
             return Cursor::Tree(match self.has_prefix {
-                true => tree.seek(&self.spot.prefix.borrow(), false, &texts),
+                true => tree.seek(&self.spot.prefix(), false, &texts),
                 false => tree.first(),
             });
         }
@@ -267,7 +246,7 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iter<K, V, N> {
     #[cold]
     fn leave(&self, left: u32) -> Option<(K::Handle, V)> {
         self.release(left);
-        self.inner.borrow().entries.get(self.spot.position.get())?.pair()
+        self.inner.borrow().entries.get(self.spot.position())?.pair()
     }
 
     /// Announces and frees a removed entry on which no iterator stands any more.
@@ -286,16 +265,6 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iter<K, V, N> {
     }
 }
 
-/// Copies an entry into a place for reading ahead; false if there is none.
-#[inline]
-fn fill<K: Key, V: Clone, N>(map: &Inner<K, V, N>, place: &Ahead<K::Handle, V>, slot: u32) -> bool {
-    let pair = map.entries.get(slot).and_then(|e| e.pair());
-    let item = pair.zip(NonZeroU32::new(slot.wrapping_add(1)));
-    let found = item.is_some();
-    place.set(item.map(|((key, value), mark)| Item { key, value, mark }));
-    found
-}
-
 impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iterator for Iter<K, V, N> {
     type Item = (K::Handle, V);
 
@@ -307,12 +276,13 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iterator for Iter<K, V, N> {
 impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Drop for Iter<K, V, N> {
     /// Moves off the map: a removed entry that only this iterator held is announced and freed.
     fn drop(&mut self) {
-        self.forget_ahead();
+        self.spot.forget_ahead();
         let mut map = self.inner.borrow_mut();
+        let current = self.spot.position();
+        self.spot.stand_on(NONE);
         if let Some(at) = map.spots.iter().position(|s| Rc::ptr_eq(s, &self.spot)) {
             map.spare_spot = Some(map.spots.swap_remove(at));
         }
-        let current = self.spot.position.get();
         let held = map.held > 0 && current != NONE;
         drop(map);
         if held {

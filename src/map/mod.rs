@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 mod arena;
+mod arrange;
 mod buckets;
 mod entries;
 mod index;
@@ -25,6 +26,7 @@ mod key;
 mod notify;
 mod pending;
 mod run;
+mod spot;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -74,7 +76,8 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Map<K, V, N> {
             pending: Pending::new(),
             seeds: Seeds::new(),
             count: 0,
-            version: Rc::default(),
+            new: 0,
+            browsed: 0,
             spots: Vec::new(),
             spare_spot: None,
             anchors: Vec::new(),
@@ -91,7 +94,10 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Map<K, V, N> {
     /// [`Error::NoMemory`].
     pub fn hashed(expected: usize) -> Result<Self> {
         let map = Self::new(Kind::Hashed, Order::Buckets(Buckets::new(expected)?), false);
-        map.inner.borrow_mut().index = Index::with_room(expected.clamp(8, ROOM_AT_ONCE))?;
+        let mut inner = map.inner.borrow_mut();
+        inner.index = Index::with_room(expected.clamp(8, ROOM_AT_ONCE))?;
+        inner.entries.expect(expected)?;
+        drop(inner);
         Ok(map)
     }
 
@@ -288,12 +294,13 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Map<K, V, N> {
     /// Removes every entry in the order of iteration, with notifications, also those that iterators hold.
     pub fn clear(&self) {
         let budget = self.len() + self.inner.borrow().held;
+        let mut from = 0;
         for _ in 0..budget {
             let mut inner = self.inner.borrow_mut();
             if inner.notifiers.is_empty() {
                 break;
             }
-            let Some(slot) = inner.any_slot() else { break };
+            let Some(slot) = inner.any_slot(&mut from) else { break };
             let hash = inner.seeds.query(inner.entries.text(slot)).hash;
             if inner.entries.state(slot) == State::Live {
                 inner.unlink(slot);
@@ -302,8 +309,8 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Map<K, V, N> {
                 inner.drop_held(slot);
             }
             inner.changed();
-            for spot in inner.spots.iter().filter(|s| s.position.get() == slot) {
-                spot.position.set(NONE);
+            for spot in inner.spots.iter().filter(|s| s.position() == slot) {
+                spot.stand_on(NONE);
             }
             let (announcement, kind) = (inner.announce(slot), inner.kind);
             drop(inner);
@@ -321,12 +328,12 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Map<K, V, N> {
             Order::Buckets(buckets) => buckets.clear(),
             Order::Tree(tree, _) => *tree = Tree::new(),
         }
-        inner.count = 0;
+        (inner.count, inner.new) = (0, 0);
         inner.held = 0;
         inner.anchors.clear();
         inner.changed();
         for spot in &inner.spots {
-            spot.position.set(NONE);
+            spot.stand_on(NONE);
         }
         drop(inner);
         drop(old);

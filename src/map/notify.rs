@@ -96,6 +96,11 @@ impl<N> Notifiers<N> {
         self.map.is_empty() && self.slots.is_empty() && self.prefixes.is_empty()
     }
 
+    /// Whether no notifier is attached to a slot.
+    pub fn know_no_slots(&self) -> bool {
+        self.slots.is_empty()
+    }
+
     fn list_mut(&mut self, target: Target<'_>) -> Option<&mut List<N>> {
         match target {
             Target::Map => Some(&mut self.map),

@@ -5,7 +5,7 @@
 //! them alone nearly always decides, even when every key starts with "runtime.connections.".
 
 use super::entries::{Entries, NONE};
-use super::key::{Collation, Key, common};
+use super::key::{Collation, Key, common, words};
 use std::cmp::Ordering;
 
 /// Entries per run.
@@ -114,10 +114,9 @@ impl Run {
             return (0, false);
         }
         if self.skip > 0 {
-            let shared = self.shared(texts);
             let mine = key.get(..self.skip).unwrap_or(key);
-            if mine != shared {
-                let before = texts.collation.compare(mine, shared) == Ordering::Less;
+            if !self.is_shared(mine, texts) {
+                let before = texts.collation.compare(mine, self.shared(texts)) == Ordering::Less;
                 return (if before { 0 } else { self.len }, false);
             }
         }
@@ -141,6 +140,41 @@ impl Run {
             }
         }
         (low, false)
+    }
+
+    /// How many keys from a position on, the first of which starts with `prefix`, do so as well. None: the numbers
+    /// do not tell.
+    pub fn count_with_prefix(&self, at: usize, prefix: &[u8], collation: Collation) -> Option<usize> {
+        let heads = self.heads().get(at..)?;
+        let own = prefix.get(self.skip..).unwrap_or(&[]);
+        if own.len() > size_of::<u64>() {
+            return None;
+        }
+        let Some(shift) = u64::BITS.checked_sub(8 * own.len() as u32).filter(|s| *s < u64::BITS) else {
+            return Some(heads.len());
+        };
+        let wanted = collation.head(own, 0);
+        let limit = 1_u64 << shift;
+        // A zero byte stands for the end of a text, but in a trie for the character 0x80 as well.
+        let bytes = wanted | (limit - 1);
+        if bytes.wrapping_sub(0x0101_0101_0101_0101) & !bytes & 0x8080_8080_8080_8080 != 0 {
+            return None;
+        }
+        Some(heads.iter().position(|h| h ^ wanted >= limit).unwrap_or(heads.len()))
+    }
+
+    /// Whether these bytes are what all keys start with.
+    #[inline]
+    fn is_shared<K: Key, V: Clone>(&self, bytes: &[u8], texts: &Texts<'_, K, V>) -> bool {
+        let [a, b] = words(bytes);
+        match self.shared.first_chunk::<16>() {
+            // Padded with zeros on both sides.
+            Some(shared) if self.skip <= 16 => {
+                bytes.len() == self.skip
+                    && u128::from(a) | u128::from(b) << 64 == u128::from_le_bytes(*shared)
+            }
+            _ => bytes == self.shared(texts),
+        }
     }
 
     /// What all keys start with.
@@ -196,6 +230,7 @@ impl Run {
     fn skip_to<K: Key, V: Clone>(&mut self, skip: usize, texts: &Texts<'_, K, V>) {
         self.skip = skip;
         let text = texts.of(self.first());
+        self.shared = [0; SHARED];
         if let (Some(place), Some(text)) = (self.shared.get_mut(..skip), text.get(..skip)) {
             place.copy_from_slice(text);
         }
@@ -217,6 +252,13 @@ impl Run {
         let probe = if at == 0 && self.skip > SHARED { self.last() } else { slot };
         self.share_prefix_with(probe, texts);
         self.heads[at] = texts.head(texts.of(slot), self.skip);
+    }
+
+    /// Exchanges every slot for another of the same text.
+    pub fn renumber(&mut self, new: impl Fn(u32) -> u32) {
+        for slot in self.slots.iter_mut().take(self.len) {
+            *slot = new(*slot);
+        }
     }
 
     pub fn remove(&mut self, at: usize) {

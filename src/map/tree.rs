@@ -4,7 +4,7 @@
 
 use super::arena::Arena;
 use super::entries::NONE;
-use super::key::Key;
+use super::key::{Collation, Key};
 use super::run::{RUN, Run, Texts};
 use crate::{Error, Result};
 
@@ -23,6 +23,14 @@ struct Inner {
     /// The first entry below each child, and the children: leaves on the lowest level, else inner nodes.
     run: Run,
     kids: Kids,
+}
+
+impl Inner {
+    /// The position of the child that holds `key` or would.
+    fn child_for<K: Key, V: Clone>(&self, key: &[u8], texts: &Texts<'_, K, V>) -> usize {
+        let (at, found) = self.run.lower_bound(key, texts);
+        if found { at } else { at.saturating_sub(1) }
+    }
 }
 
 /// The children of an inner node; how many there are, the node's run knows.
@@ -210,17 +218,26 @@ impl Tree {
         let mut node = self.root;
         for _ in 0..self.height {
             let Some(inner) = self.inners.get(node) else { return NONE };
-            let (at, found) = inner.run.lower_bound(key, texts);
-            let child = if found { at } else { at.saturating_sub(1) };
+            let child = inner.child_for(key, texts);
             path.push((node, child));
             node = inner.kids.get(child);
         }
         node
     }
 
+    /// As [`Tree::descend`], without the way.
+    fn find_leaf<K: Key, V: Clone>(&self, key: &[u8], texts: &Texts<'_, K, V>) -> u32 {
+        let mut node = self.root;
+        for _ in 0..self.height {
+            let Some(inner) = self.inners.get(node) else { return NONE };
+            node = inner.kids.get(inner.child_for(key, texts));
+        }
+        node
+    }
+
     /// First place whose key is not less than `key` (`after`: greater than it).
     pub fn seek<K: Key, V: Clone>(&self, key: &[u8], after: bool, texts: &Texts<'_, K, V>) -> Place {
-        let id = self.descend(key, texts, &mut Path::new());
+        let id = self.find_leaf(key, texts);
         let Some(leaf) = self.leaf(id) else { return Place::NOWHERE };
         let (at, found) = leaf.run.lower_bound(key, texts);
         self.settle(Place { leaf: id, at: (at + usize::from(found && after)) as u32 })
@@ -252,14 +269,34 @@ impl Tree {
         self.leaf(place.leaf).map_or(&[], |l| l.run.slots_from(place.at as usize))
     }
 
+    /// How many of these, if the first has the prefix, have it too; None if that must be looked up.
+    pub fn count_with_prefix(&self, place: Place, prefix: &[u8], collation: Collation) -> Option<usize> {
+        self.leaf(place.leaf)?.run.count_with_prefix(place.at as usize, prefix, collation)
+    }
+
     #[inline]
     pub fn slot(&self, place: Place) -> u32 {
         self.leaf(place.leaf).and_then(|l| l.run.slot(place.at as usize)).unwrap_or(NONE)
     }
 
+    /// Every slot in order.
+    pub fn walk(&self, mut visit: impl FnMut(u32)) {
+        let mut id = self.first;
+        while let Some(leaf) = self.leaf(id) {
+            leaf.run.slots_from(0).iter().for_each(|slot| visit(*slot));
+            id = leaf.next;
+        }
+    }
+
+    /// Exchanges every slot for another of the same text.
+    pub fn renumber(&mut self, new: impl Fn(u32) -> u32) {
+        self.leaves.iter_mut().for_each(|leaf| leaf.run.renumber(&new));
+        self.inners.iter_mut().for_each(|inner| inner.run.renumber(&new));
+    }
+
     /// The slot before the one with `key`, which is in the tree.
     pub fn before<K: Key, V: Clone>(&self, key: &[u8], texts: &Texts<'_, K, V>) -> u32 {
-        let id = self.descend(key, texts, &mut Path::new());
+        let id = self.find_leaf(key, texts);
         let Some(leaf) = self.leaf(id) else { return NONE };
         match leaf.run.lower_bound(key, texts).0 {
             0 => self.leaf(leaf.prev).map_or(NONE, |l| l.run.last()),
