@@ -4,13 +4,14 @@
 SAN_TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
 SAN_DIR := $(B)/asan
 SAN_CARGO = RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/asan $(CARGO)
+ASAN_ENV = LSAN_OPTIONS=suppressions=$(CURDIR)/tools/sanitize/lsan.supp RUSTFLAGS="-Zsanitizer=address"
 SAN_LIB := $(CARGO_TARGET_DIR)/asan/$(SAN_TARGET)/debug/libqb_capi.a
 
 .PHONY: sanitize asan-rust asan-c
 sanitize: asan-rust asan-c
 
 asan-rust:
-	LSAN_OPTIONS=suppressions=$(CURDIR)/tools/sanitize/lsan.supp RUSTFLAGS="-Zsanitizer=address" $(SAN_CARGO) test -q -p qb --lib --target $(SAN_TARGET)
+	$(ASAN_ENV) $(SAN_CARGO) test -q -p qb --lib --target $(SAN_TARGET)
 
 # The library and the tests share one runtime, which the test programs bring.
 asan-c:

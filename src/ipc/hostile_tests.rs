@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //! Any value in any shared word at any time: a thread stores random values into the files of a connection while client and
-//! service use it, both in this process. `QB_PROPERTY_STEPS` says how many stores, `QB_PROPERTY_SEED` repeats a run.
+//! service use it, both in this process. `QB_PROPERTY_STEPS` says how many stores at least and `QB_PROPERTY_SECONDS` how long
+//! at least, per transport (`make property`); `QB_PROPERTY_SEED` repeats a run.
 
 use super::*;
 use crate::event::{Job, Loop};
@@ -9,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Marsaglia's xorshift: reproducible and without a dependency.
 struct Random(u64);
@@ -130,7 +131,7 @@ fn message(len: usize) -> Vec<u8> {
 }
 
 /// Requests, answers and events for as long as the connection lasts; errors are what it is about.
-fn use_connection(client: &Client, random: &mut Random) {
+fn use_connection(client: &Client, random: &mut Random, moves: &AtomicU64) {
     let mut room = vec![0; 20_000];
     for _ in 0..200 {
         let len = 24 + usize::try_from(random.below(600)).unwrap();
@@ -142,6 +143,7 @@ fn use_connection(client: &Client, random: &mut Random) {
         for n in results.iter().flatten() {
             assert!(*n <= 20_000);
         }
+        moves.fetch_add(1, Relaxed);
         if !client.is_connected() {
             return;
         }
@@ -152,10 +154,26 @@ fn from_env(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
 }
 
+/// Ends the process when nothing has moved for a minute: whatever the words say, no call may wait that long.
+fn watch(stop: &AtomicBool, moves: &AtomicU64) {
+    let (mut seen, mut since) = (0, Instant::now());
+    while !stop.load(Relaxed) {
+        std::thread::sleep(Duration::from_millis(20));
+        let now = moves.load(Relaxed);
+        if now != seen {
+            (seen, since) = (now, Instant::now());
+        } else if since.elapsed() > Duration::from_secs(60) {
+            eprintln!("no call has come back for a minute");
+            std::process::abort();
+        }
+    }
+}
+
 #[test]
 fn no_value_in_a_shared_word_brings_either_side_down() {
     let steps = from_env("QB_PROPERTY_STEPS", 60_000);
     let seed = from_env("QB_PROPERTY_SEED", u64::from(std::process::id()) << 20 | 1);
+    let time = Duration::from_secs(from_env("QB_PROPERTY_SECONDS", 0));
     println!("QB_PROPERTY_SEED={seed}");
     for transport in [Transport::SharedMemory, Transport::Socket] {
         let name = format!("qb-property-{}-{transport:?}", std::process::id());
@@ -164,15 +182,18 @@ fn no_value_in_a_shared_word_brings_either_side_down() {
         service.set_poller(event_loop.clone());
         service.run().unwrap();
         let (stop, done) = (AtomicBool::new(false), AtomicU64::new(0));
-        let live = Mutex::new(0_u64);
+        let (live, moves, start) = (Mutex::new(0_u64), AtomicU64::new(0), Instant::now());
         std::thread::scope(|scope| {
             scope.spawn(|| event_loop.run());
             scope.spawn(|| scribble(&stop, &done, Random(seed)));
+            scope.spawn(|| watch(&stop, &moves));
             let mut random = Random(seed ^ 0x9E37_79B9_7F4A_7C15);
-            while done.load(Relaxed) < steps {
+            while done.load(Relaxed) < steps || start.elapsed() < time {
                 // The files may be spoilt between the answer and their opening.
-                if let Ok(client) = Client::connect(&name, 20_000) {
-                    use_connection(&client, &mut random);
+                let client = Client::connect(&name, 20_000);
+                moves.fetch_add(1, Relaxed);
+                if let Ok(client) = client {
+                    use_connection(&client, &mut random, &moves);
                     *live.lock().unwrap() += 1;
                 }
             }
@@ -199,7 +220,9 @@ fn no_value_in_a_shared_word_brings_either_side_down() {
             });
             event_loop.job_add(Priority::High, end).unwrap();
         });
-        assert!(*live.lock().unwrap() > 0, "no connection was ever made");
+        let live = *live.lock().unwrap();
+        println!("{transport:?}: {} stores, {live} connections, {:?}", done.load(Relaxed), start.elapsed());
+        assert!(live > 0, "no connection was ever made");
         assert_eq!(shared_files().iter().filter(|p| p.to_string_lossy().contains(&name)).count(), 0);
     }
 }
