@@ -431,6 +431,7 @@ static void replaced(const struct row *row)
 	}
 	wire_ms(10);
 	in_place();
+	wire_ms(300);
 	/* What was put there goes again with the row; the server cleans up only what it made. */
 	shutdown(w.stream, SHUT_RDWR);
 	close(w.stream);
@@ -523,11 +524,11 @@ static void client_rows(void)
 		static const char *const how[] = {"deleted", "symbolic links", "hard links", "gone and their directory a link"};
 
 		for (int a = 0; a < 4; a++) {
-			add(QB_IPC_SHM, SELF, replaced, a, early, 0, "files are %s%s", how[a], early ? ", early" : "");
-			add(QB_IPC_SOCKET, SELF, replaced, a, early, 0, "control file is %s%s", how[a], early ? ", early" : "");
+			add(QB_IPC_SHM, SELF | TIDIES, replaced, a, early, 0, "files are %s%s", how[a], early ? ", early" : "");
+			add(QB_IPC_SOCKET, SELF | TIDIES, replaced, a, early, 0, "control file is %s%s", how[a], early ? ", early" : "");
 		}
 	}
-	add(QB_IPC_SHM, 0, replaced, 4, 0, 0, "header's paths name another file");
+	add(QB_IPC_SHM, TIDIES, replaced, 4, 0, 0, "header's paths name another file");
 }
 
 #endif
