@@ -19,3 +19,9 @@ fuzz:
 	        -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 -verbosity=0 -timeout=20 || exit 1; \
 	done
 	@echo "make fuzz: nothing found"
+
+# The seeds, and forty changes of each, without the fuzzer: the same ones each time.
+CHECKS += check-seeds
+.PHONY: check-seeds
+check-seeds:
+	@$(CARGO) test -q -p qb-fuzz-cases
