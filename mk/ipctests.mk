@@ -14,6 +14,7 @@ endef
 $(eval $(call ipc_program,interop/interop))
 $(eval $(call ipc_program,leaks/leaks))
 $(eval $(call ipc_program,faults/faults))
+$(eval $(call ipc_program,faults/log_faults))
 $(eval $(call ipc_program,glib/glib-server,$(B)/have-glib,$$$$(pkg-config --cflags glib-2.0),$$$$(pkg-config --libs glib-2.0)))
 
 $(B)/have-glib:
@@ -38,8 +39,9 @@ check-glib: $(B)/c-tests/glib-server
 	QB_TEST_LIB=reference LD_LIBRARY_PATH=$(REFERENCE_DIR) $<
 	$(ON_OURS) $<
 
-check-faults: $(B)/c-tests/faults
+check-faults: $(B)/c-tests/faults $(B)/c-tests/log_faults
 	$(ON_OURS) $<
+	$(ON_OURS) $(B)/c-tests/log_faults
 
 check-leaks: $(B)/c-tests/leaks
 	$(ON_OURS) $< $(LEAK_CYCLES) $(LEAK_KILLS)

@@ -188,8 +188,9 @@ impl Files {
     /// One change that the input asks for.
     pub fn spoil(&self, source: &mut Source<'_>) {
         let pick = source.byte();
-        let file = &self.0[usize::from(pick & 7) % self.0.len()];
-        let is_header = self.0.len() == 1 || (usize::from(pick & 7) % self.0.len()) % 2 == 0;
+        let which = usize::from(pick & 7) % self.0.len();
+        let file = &self.0[which];
+        let is_header = which.is_multiple_of(2);
         let len = file.metadata().map_or(0, |m| m.len());
         let words = u32::try_from(len / 4).unwrap_or(0).max(2);
         let at = match pick >> 3 & 3 {
