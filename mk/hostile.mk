@@ -16,7 +16,7 @@ check-hostile: all $(HOSTILE)
 	$(ON_OURS) $(HOSTILE) --full --own-loop
 
 # The property test for HOURS, half of it for each transport: any value in any shared word at any time. PROPERTY_SEED=N
-# repeats a run; `make asan-property` is the same with AddressSanitizer.
+# repeats a run, QB_PROPERTY_ONLY=Socket or SharedMemory runs one half; `make asan-property` is the same with AddressSanitizer.
 HOURS ?= 1
 PROPERTY_SEED ?=
 PROPERTY_ENV = QB_PROPERTY_SECONDS=$$(awk 'BEGIN { printf "%d", $(HOURS) * 1800 }') $(if $(PROPERTY_SEED),QB_PROPERTY_SEED=$(PROPERTY_SEED))

@@ -49,3 +49,19 @@ ubsan-c:
 	for t in $(C_TESTS); do \
 	    $(CC) -g $(TEST_CFLAGS) $(UBSAN) -o $(UBSAN_DIR)/c-tests/$$t c-tests/$$t.c -L$(UBSAN_DIR)/lib -lqb -pthread || exit 1; done
 	ONLY=ours QB_OURS_DIR=$(UBSAN_DIR)/lib UBSAN_OPTIONS=print_stacktrace=1 c-tests/run-both $(C_TESTS:%=$(UBSAN_DIR)/c-tests/%)
+
+# ThreadSanitizer over threads that share a connection (c-tests/threads). Linked statically with the runtime that Rust brings;
+# the standard library is built as well (see tsan-log).
+TSAN_DIR := $(B)/tsan
+TSAN_RUNTIME = $(firstword $(wildcard $(shell rustc --print target-libdir)/librustc-*_rt.tsan.a))
+tsan-ipc:
+	@[ -d "$$(rustc --print sysroot)/lib/rustlib/src/rust" ] || rustup component add rust-src || \
+	    { echo "make tsan-ipc: the source of the standard library is missing: rustup component add rust-src"; exit 1; }
+	RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/tsan-ipc \
+	    RUSTFLAGS="-Zsanitizer=thread -Zexternal-clangrt -Cunsafe-allow-abi-mismatch=sanitizer" CFLAGS="-g -O1 -fsanitize=thread" \
+	    $(CARGO) build -q -Zbuild-std --target $(SAN_TARGET) -p qb-capi
+	@mkdir -p $(TSAN_DIR)
+	$(CC) -g -O1 $(TEST_CFLAGS) -fsanitize=thread -c -o $(TSAN_DIR)/ipc_threads.o c-tests/threads/ipc_threads.c
+	$(CC) -o $(TSAN_DIR)/ipc_threads $(TSAN_DIR)/ipc_threads.o $(CARGO_TARGET_DIR)/tsan-ipc/$(SAN_TARGET)/debug/libqb_capi.a \
+	    -Wl,--whole-archive $(TSAN_RUNTIME) -Wl,--no-whole-archive -lgcc_s -lpthread -ldl -lrt -lm -lstdc++
+	QB_TEST_LIB=ours TSAN_OPTIONS=halt_on_error=1:exitcode=66 $(TSAN_DIR)/ipc_threads

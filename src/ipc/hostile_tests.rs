@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //! Any value in any shared word at any time: a thread stores random values into the files of a connection while client and
 //! service use it, both in this process. `QB_PROPERTY_STEPS` says how many stores at least and `QB_PROPERTY_SECONDS` how long
-//! at least, per transport (`make property`); `QB_PROPERTY_SEED` repeats a run.
+//! at least, per transport (`make property`); `QB_PROPERTY_ONLY` names one of the two; `QB_PROPERTY_SEED` repeats a run.
 
 use super::*;
 use crate::event::{Job, Loop};
@@ -175,7 +175,12 @@ fn no_value_in_a_shared_word_brings_either_side_down() {
     let seed = from_env("QB_PROPERTY_SEED", u64::from(std::process::id()) << 20 | 1);
     let time = Duration::from_secs(from_env("QB_PROPERTY_SECONDS", 0));
     println!("QB_PROPERTY_SEED={seed}");
-    for transport in [Transport::SharedMemory, Transport::Socket] {
+    let only = std::env::var("QB_PROPERTY_ONLY").ok();
+    let wanted = |t: &Transport| only.as_ref().is_none_or(|only| *only == format!("{t:?}"));
+    let transports: Vec<_> =
+        [Transport::SharedMemory, Transport::Socket].into_iter().filter(wanted).collect();
+    assert!(!transports.is_empty(), "QB_PROPERTY_ONLY is SharedMemory or Socket");
+    for transport in transports {
         let name = format!("qb-property-{}-{transport:?}", std::process::id());
         let event_loop = Loop::new().unwrap();
         let service = Service::new(&name, 1, Ok(transport), Box::new(Echo(AtomicU64::new(0)))).unwrap();
