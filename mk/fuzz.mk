@@ -24,4 +24,6 @@ fuzz:
 CHECKS += check-seeds
 .PHONY: check-seeds
 check-seeds:
-	@$(CARGO) test -q -p qb-fuzz-cases
+	$(CARGO) fmt --check -p qb-fuzz-cases
+	$(CARGO) clippy -q -p qb-fuzz-cases --all-targets -- -D warnings
+	$(CARGO) test -q -p qb-fuzz-cases

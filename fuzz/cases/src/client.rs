@@ -6,9 +6,10 @@ use crate::Source;
 use crate::live::{self, Files};
 use qb::ipc::{Client, Transport};
 use qb::wire::ConnectResponse;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 /// What the one in the middle does to the connection that comes next.
 static PLAN: Mutex<Vec<u8>> = Mutex::new(Vec::new());
@@ -53,30 +54,36 @@ fn in_the_middle(mut client: UnixStream, service: &str) -> Option<()> {
     let bells = usize::from(source.byte());
     client.write_all(&[0; 256][..bells]).ok()?;
     // Doorbells go on in both directions, and the files change meanwhile.
-    let (mut from_server, mut to_client) = (server.try_clone().ok()?, client.try_clone().ok()?);
-    let back = std::thread::spawn(move || {
-        let mut bytes = [0; 64];
-        while let Ok(n @ 1..) = from_server.read(&mut bytes) {
-            if to_client.write_all(&bytes[..n]).is_err() {
-                break;
+    client.set_nonblocking(true).ok()?;
+    server.set_nonblocking(true).ok()?;
+    loop {
+        match (pass_on(&mut server, &mut client), pass_on(&mut client, &mut server)) {
+            (Some(0), Some(0)) => std::thread::sleep(Duration::from_micros(20)),
+            (Some(_), Some(requests)) => {
+                for _ in 0..3 * requests {
+                    if !source.is_empty() {
+                        files.spoil(&mut source);
+                    }
+                }
             }
-        }
-        let _ = to_client.shutdown(std::net::Shutdown::Both);
-    });
-    let mut bytes = [0; 64];
-    while let Ok(n @ 1..) = client.read(&mut bytes) {
-        for _ in 0..3 {
-            if !source.is_empty() {
-                files.spoil(&mut source);
-            }
-        }
-        if server.write_all(&bytes[..n]).is_err() {
-            break;
+            _ => return Some(()),
         }
     }
-    let _ = server.shutdown(std::net::Shutdown::Both);
-    let _ = back.join();
-    Some(())
+}
+
+/// What is there to be read goes to the other side: how many bytes, or None at the end of either.
+fn pass_on(from: &mut UnixStream, to: &mut UnixStream) -> Option<usize> {
+    let mut bytes = [0; 64];
+    match from.read(&mut bytes) {
+        Ok(0) => None,
+        Ok(n) => {
+            // A side that does not read its bytes misses some of them.
+            let _ = to.write(&bytes[..n]);
+            Some(n)
+        }
+        Err(e) if e.kind() == ErrorKind::WouldBlock => Some(0),
+        Err(_) => None,
+    }
 }
 
 /// The name that leads to the one in the middle.
