@@ -119,6 +119,35 @@ static void knocks(const struct row *row)
 	in_place();
 }
 
+/*
+ * The process has lost its descriptors, the one kept for this case included: others wait at the door, a: silent, or with a
+ * whole request. It keeps calm, and serves again when it has some.
+ */
+static void no_descriptor_at_all(const struct row *row)
+{
+	struct wire_msg m = wire_message(V_LIMIT, sizeof m);
+	char in[256];
+
+	enter(WIRE_MAX_MSG);
+	for (int round = 0; round < 2; round++) {
+		m.arg[0] = 4;
+		wire_send(&w, &m, sizeof m);
+		wire_recv(&w, in, sizeof in, 5000);
+		for (int i = 0; i < 5; i++) {
+			begin_one(row->a ? M_WHOLE : M_SILENT);
+		}
+		echo_once();
+		if (round == 0) {
+			in_place();
+			wire_ms(3500); /* as long as the victim is looked at */
+		}
+		m.arg[0] = 1024;
+		wire_send(&w, &m, sizeof m);
+		wire_recv(&w, in, sizeof in, 5000);
+		echo_once();
+	}
+}
+
 static void with_descriptors(int n)
 {
 	rows[row_count - 1].nofile = n;
@@ -143,6 +172,11 @@ static void crowd_rows(void)
 		}
 		if (root) {
 			add(type, SELF, crowd, 4, 500, M_UNFINISHED, "2,000 unfinished handshakes of 4 users");
+		}
+		for (int a = 0; a < 2; a++) {
+			/* poll(2) wants more descriptors than epoll. */
+			add(type, HOPELESS | TIDIES | OWN_LOOP, no_descriptor_at_all, a, 0, 0, "no descriptor at all, others %s",
+			    a ? "want in" : "are silent");
 		}
 		for (int own = 0; own < 2; own++) {
 			const char *loop = own ? ", own loop" : "";
