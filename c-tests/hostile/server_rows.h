@@ -269,7 +269,7 @@ static void misbehave(const struct row *row)
 	double end = now_ms() + 20000; /* or until the row is over */
 
 	if (row->b == B_FLIP) {
-		start_flip(shm ? wire_word(&w.ring[row->c / 10000], (unsigned)(row->c % 10000)) : &w.control[row->c]);
+		start_flip(row->c < 0 ? NULL : shm ? wire_word(&w.ring[row->c / 10000], (unsigned)(row->c % 10000)) : &w.control[row->c]);
 	} else if (row->b == B_DATA_FLIP) {
 		start_flip(wire_data(&w.ring[row->c / 10], (uint32_t)(row->c % 10)));
 	}
@@ -514,6 +514,7 @@ static void server_rows(void)
 		for (int flow = 0; flow < 4; flow++) {
 			add(type, REVERSE, fake_server, A_FINE, B_FLOW, flow == 3 ? -1L : flow, "flow control is %d", flow == 3 ? -1 : flow);
 		}
+		add(type, REVERSE | BUSY, fake_server, A_FINE, B_FLIP, -1, "all words flip");
 		add(type, REVERSE, fake_server, A_FINE, B_BELLS, 0, "5,000 bytes for nothing");
 		add(type, REVERSE | BUSY, fake_server, A_FINE, B_BELL_FLOOD, 0, "bytes flood the client");
 		add(type, REVERSE, fake_server, A_FINE, B_CUT_HEADERS, 0, "headers cut to 0");
