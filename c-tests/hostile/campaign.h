@@ -17,6 +17,7 @@ enum {
 	TIDIES = 32,  /* the hostile process removes again what it has put into the victim's directories */
 	OWN_LOOP = 64, /* the victim runs on the library's poll loop in any case */
 	OWN_SHM = 128, /* /dev/shm is small and of this row alone; needs root */
+	FORBIDDEN = 1024, /* REVERSE: the client must not let itself be connected to this */
 	HOPELESS = 512, /* nobody can be served while it lasts; only the victim's own calm is looked at */
 	STEADY = 256, /* honest clients come all the time while the attack lasts; says what that costs */
 };

@@ -60,6 +60,7 @@ static _Noreturn void client_main(const struct row *row)
 	       after.fds - before.fds, after.maps - before.maps);
 	EXPECT(wall < 15000, "the calls took %.0f ms, with 2,000 agreed", wall);
 	EXPECT((row->flags & BUSY) || cpu < 300, "%.0f ms of processor time in %.0f ms", cpu, wall);
+	EXPECT(!(row->flags & FORBIDDEN) || !connected, "the client is connected to what it must refuse");
 	EXPECT(!(row->flags & WORKS) || (connected && answers == 9 && events == 6),
 	       "an honest exchange fails: connected %d, answers %d, events %d (%s)", connected, answers, events, strerror(errno));
 	fflush(stdout);

@@ -13,7 +13,7 @@ enum { /* what is wrong with the answer */
 	A_FINE, A_ID, A_SIZE, A_TYPE, A_ERROR_POSITIVE, A_ERROR_LEAST, A_MAX_0, A_MAX_HUGE, A_MAX_MOST, A_MAX_LESS, A_MAX_MORE,
 	A_UNTERMINATED, A_EMPTY, A_RELATIVE, A_OUTSIDE, A_DOTS, A_OTHER_PID, A_BYSTANDER, A_SOCKET_BASE, A_SHORT, A_SHORT_STALL,
 	A_STALL, A_CLOSE, A_LONG, A_SYMLINKS, A_HARD_LINKS, A_DIR_LINK, A_FILE_SHORT, A_FILE_LONG, A_FILE_EMPTY, A_FIFO, A_FOREIGN,
-	A_WORD_SIZE, A_MISSING, A_SLOW, A_NAMES_TAKEN, A_COUNT
+	A_WORD_SIZE, A_MISSING, A_SLOW, A_NAMES_TAKEN, A_DESCRIPTORS, A_TWO_PROCESSES, A_COUNT
 };
 static const char *const answer_names[] = {
 	"is fine", "has a wrong id", "has a wrong size", "names an unknown transport", "has a positive error", "has the least error",
@@ -24,7 +24,7 @@ static const char *const answer_names[] = {
 	"names symbolic links", "names hard links", "names a link to a directory", "names files that are too short",
 	"names files that are too long", "names empty files", "names fifos", "names files of a third user",
 	"has a ring of another length", "names files that are not there", "comes in pieces",
-	"names sockets that a third process has taken"};
+	"names sockets that a third process has taken", "comes with descriptors", "comes from two processes"};
 
 enum { /* what is wrong afterwards */
 	B_SERVE, B_SILENT, B_STOP, B_EXIT, B_CLOSE, B_WORD, B_FLIP, B_DATA_FLIP, B_COUNTS, B_BIG_CHUNK, B_BAD_SIZE, B_BAD_MAGIC,
@@ -390,6 +390,27 @@ static void misbehave(const struct row *row)
 	}
 }
 
+/* What was sent; a hundred descriptors come along. */
+static size_t say_with_descriptors(const void *data, size_t len)
+{
+	union { char raw[CMSG_SPACE(sizeof(int) * 100)]; struct cmsghdr align; } space;
+	struct iovec iov = {(void *)(uintptr_t)data, len};
+	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = space.raw, .msg_controllen = sizeof space.raw};
+	struct cmsghdr *c;
+	ssize_t n;
+
+	memset(&space, 0, sizeof space);
+	c = CMSG_FIRSTHDR(&m);
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int) * 100);
+	for (int i = 0; i < 100; i++) {
+		memcpy(CMSG_DATA(c) + i * (int)sizeof i, &(int){2}, sizeof i);
+	}
+	n = sendmsg(w.stream, &m, MSG_NOSIGNAL);
+	return n > 0 ? (size_t)n : 0;
+}
+
 /* Listens and never accepts; a: its queue is full already. */
 static void never_accepts(const struct row *row)
 {
@@ -442,6 +463,18 @@ static void fake_server(const struct row *row)
 	if (row->a == A_FOREIGN && setresuid(NOBODY, NOBODY, 0) != 0) {
 		_exit(4);
 	}
+	if (row->a == A_DESCRIPTORS) {
+		sent = say_with_descriptors(&w.answer, n);
+	} else if (row->a == A_TWO_PROCESSES) {
+		pid_t child = fork();
+
+		if (child == 0) {
+			wire_say(w.stream, &w.answer, 6000);
+			_exit(0);
+		}
+		waitpid(child, NULL, 0);
+		sent = 6000;
+	}
 	while (sent < n) {
 		ssize_t part = wire_say(w.stream, (char *)&w.answer + sent, row->a == A_SLOW && n - sent > 1000 ? 1000 : n - sent);
 
@@ -477,12 +510,15 @@ static void server_rows(void)
 		int shm = type == QB_IPC_SHM;
 
 		for (int a = 0; a < A_COUNT; a++) {
-			int fine = a == A_FINE || a == A_SLOW;
+			int fine = a == A_FINE || a == A_SLOW || a == A_DESCRIPTORS;
+			/* What the answer counts itself, bytes behind it, and lengths of files that sockets do not have. */
+			int tolerated = a == A_SIZE || a == A_LONG ||
+					(!shm && (a == A_WORD_SIZE || (a >= A_MAX_0 && a <= A_MAX_MORE && a != A_MAX_MOST)));
 
 			if ((a == A_FOREIGN && !root_rows(1)) || (a == A_NAMES_TAKEN && shm)) {
 				continue; /* needs another user's file; needs sockets */
 			}
-			add(type, REVERSE | (fine ? WORKS : 0) | (a == A_FOREIGN ? SELF : 0), fake_server, a, B_SERVE, 0, "answer %s",
+			add(type, REVERSE | (fine ? WORKS : tolerated ? 0 : FORBIDDEN) | (a == A_FOREIGN ? SELF : 0), fake_server, a, B_SERVE, 0, "answer %s",
 			    answer_names[a]);
 		}
 		for (int b = B_SILENT; b <= B_CLOSE; b++) {
