@@ -11,6 +11,7 @@ static _Noreturn void client_main(const struct row *row)
 	struct holds before = holds_of(getpid()), after;
 	double start = now_ms(), cpu = cpu_ms(getpid()), wall;
 	qb_ipcc_connection_t *c = qb_ipcc_connect(victim.name, WIRE_MAX_MSG);
+	int wait = row->flags & WORKS ? 5000 : 100; /* an honest server answers in the end, on any machine */
 	int connected = c != NULL, answers = 0, events = 0, complaints = 0;
 	struct { char room[100], guard[100000]; } *in = malloc(sizeof *in);
 
@@ -21,15 +22,15 @@ static _Noreturn void client_main(const struct row *row)
 		ssize_t n;
 		int32_t fd;
 
-		n = i % 2 ? qb_ipcc_sendv_recv(c, &iov, 1, in->room, sizeof in->room, 150) : qb_ipcc_send(c, &m, sizeof m);
+		n = i % 2 ? qb_ipcc_sendv_recv(c, &iov, 1, in->room, sizeof in->room, wait + wait / 2) : qb_ipcc_send(c, &m, sizeof m);
 		answers += n > 0;
 		complaints += n > (ssize_t)sizeof in->room;
 		if (i % 2 == 0) {
-			n = qb_ipcc_recv(c, in->room, sizeof in->room, 100);
+			n = qb_ipcc_recv(c, in->room, sizeof in->room, wait);
 			complaints += n > (ssize_t)sizeof in->room;
 			answers += n > 0;
 		}
-		n = qb_ipcc_event_recv(c, in->room, sizeof in->room, 100);
+		n = qb_ipcc_event_recv(c, in->room, sizeof in->room, wait);
 		complaints += n > (ssize_t)sizeof in->room;
 		events += n > 0;
 		if (n > 0 && row->b == B_STRANGER) {
@@ -58,7 +59,7 @@ static _Noreturn void client_main(const struct row *row)
 	EXPECT(complaints == 0, "%d messages that are longer than the buffer, or a stranger's", complaints);
 	EXPECT(before.fds == after.fds && before.maps == after.maps, "left over: %d descriptors, %d mappings",
 	       after.fds - before.fds, after.maps - before.maps);
-	EXPECT(wall < 15000, "the calls took %.0f ms, with 2,000 agreed", wall);
+	EXPECT(wall < (row->flags & WORKS ? 30000 : 15000), "the calls took %.0f ms, with 2,000 agreed", wall);
 	EXPECT((row->flags & BUSY) || cpu < 300, "%.0f ms of processor time in %.0f ms", cpu, wall);
 	EXPECT(!(row->flags & FORBIDDEN) || !connected, "the client is connected to what it must refuse");
 	EXPECT(!(row->flags & WORKS) || (connected && answers == 9 && events == 6),
