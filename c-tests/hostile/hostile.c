@@ -259,7 +259,7 @@ static void check_row(const struct row *row)
 		EXPECT(0, "no /dev/shm of its own: %s", strerror(errno));
 		return;
 	}
-	setenv("LIBQB_CONNECT_TIMEOUT_MS", row->flags & REVERSE ? "400" : "5000", 1);
+	setenv("LIBQB_CONNECT_TIMEOUT_MS", (row->flags & (REVERSE | WORKS)) == REVERSE ? "400" : "5000", 1);
 	make_bystander();
 	if (row->flags & REVERSE) {
 		check_client(row);
