@@ -19,3 +19,11 @@ fuzz:
 	        -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 -verbosity=0 -timeout=20 || exit 1; \
 	done
 	@echo "make fuzz: nothing found"
+
+# The seeds, and forty changes of each, without the fuzzer: the same ones each time.
+CHECKS += check-seeds
+.PHONY: check-seeds
+check-seeds:
+	$(CARGO) fmt --check -p qb-fuzz-cases
+	$(CARGO) clippy -q -p qb-fuzz-cases --all-targets -- -D warnings
+	$(CARGO) test -q -p qb-fuzz-cases

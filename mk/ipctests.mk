@@ -14,6 +14,8 @@ endef
 $(eval $(call ipc_program,interop/interop))
 $(eval $(call ipc_program,leaks/leaks))
 $(eval $(call ipc_program,faults/faults))
+$(eval $(call ipc_program,faults/log_faults))
+$(eval $(call ipc_program,threads/ipc_threads))
 $(eval $(call ipc_program,glib/glib-server,$(B)/have-glib,$$$$(pkg-config --cflags glib-2.0),$$$$(pkg-config --libs glib-2.0)))
 
 $(B)/have-glib:
@@ -30,7 +32,7 @@ LEAK_KILLS  ?= 50
 SOAK_CYCLES ?= 20000
 SOAK_KILLS  ?= 200
 
-.PHONY: check-interop check-glib check-faults check-leaks soak-connect valgrind-c
+.PHONY: check-interop check-glib check-faults check-leaks check-threads soak-connect valgrind-c
 check-interop: $(B)/c-tests/interop
 	c-tests/interop/run
 
@@ -38,7 +40,11 @@ check-glib: $(B)/c-tests/glib-server
 	QB_TEST_LIB=reference LD_LIBRARY_PATH=$(REFERENCE_DIR) $<
 	$(ON_OURS) $<
 
-check-faults: $(B)/c-tests/faults
+check-faults: $(B)/c-tests/faults $(B)/c-tests/log_faults
+	$(ON_OURS) $<
+	$(ON_OURS) $(B)/c-tests/log_faults
+
+check-threads: $(B)/c-tests/ipc_threads
 	$(ON_OURS) $<
 
 check-leaks: $(B)/c-tests/leaks
@@ -60,4 +66,4 @@ valgrind-c: all $(C_TESTS:%=$(B)/c-tests/%)
 	        { grep -v '^ok ' $(B)/valgrind-$$t.log; exit 1; }; grep '^skipped' $(B)/valgrind-$$t.log || true; \
 	done
 
-CHECKS += check-interop check-glib check-faults check-leaks
+CHECKS += check-interop check-glib check-faults check-leaks check-threads

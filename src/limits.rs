@@ -38,6 +38,12 @@ pub const HALF_OPEN_PER_USER: usize = 32;
 /// Stops: half-open connections that pile up slowly.
 pub const HANDSHAKE: Duration = Duration::from_secs(30);
 
+/// How long a service pauses when a client waits at the door and there is no descriptor to take or refuse it with, not even
+/// the spare one. Its other clients are served between pauses.
+///
+/// Stops: a listening socket that stays readable from keeping the loop busy.
+pub const NO_DESCRIPTOR: Duration = Duration::from_millis(10);
+
 /// How long a client waits for the server's part of the handshake; `LIBQB_CONNECT_TIMEOUT_MS` changes it.
 ///
 /// Stops: a server that is stopped, or a squatter that never answers, from hanging its clients.

@@ -14,6 +14,12 @@ enum {
 	REVERSE = 4,  /* the hostile process is the server, the victim a client */
 	WORKS = 8,    /* REVERSE: nothing wrong with this one, the client has to get its answers */
 	NO_ROOM = 16, /* the attack takes all there is; others are refused, at once, while it lasts */
+	TIDIES = 32,  /* the hostile process removes again what it has put into the victim's directories */
+	OWN_LOOP = 64, /* the victim runs on the library's poll loop in any case */
+	OWN_SHM = 128, /* /dev/shm is small and of this row alone; needs root */
+	FORBIDDEN = 1024, /* REVERSE: the client must not let itself be connected to this */
+	HOPELESS = 512, /* nobody can be served while it lasts; only the victim's own calm is looked at */
+	STEADY = 256, /* honest clients come all the time while the attack lasts; says what that costs */
 };
 
 struct row {
@@ -24,7 +30,7 @@ struct row {
 };
 
 static struct row *rows;
-static int row_count;
+static int row_count, left_out;
 
 static void add(int type, int flags, void (*attack)(const struct row *), long a, long b, long c, const char *format, ...)
 	__attribute__((format(printf, 7, 8)));
@@ -49,6 +55,11 @@ static inline double attack_time(void)
 	return me.full ? 1500 : 150;
 }
 
-static const uint32_t extremes[] = {0, 1, 0x80000000u, 0xffffffffu, 0x7fffffffu};
+/* Rows that only root can run are counted, not forgotten: n of them. */
+static inline int root_rows(int n)
+{
+	left_out += geteuid() == 0 ? 0 : n;
+	return geteuid() == 0;
+}
 
 #endif

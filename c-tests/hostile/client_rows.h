@@ -72,10 +72,24 @@ static void word_at_rest(const struct row *row)
 }
 
 static struct {
-	_Atomic uint32_t *word;
+	_Atomic uint32_t *word; /* NULL: any word of any shared file */
 	uint32_t words;
 	atomic_int stop;
 } flip;
+
+static const unsigned header_words[] = {W_WRITE, W_READ, W_SIZE, W_HDR_PATH, W_DATA_PATH, W_REFS, W_SEM, W_SLEEPERS, W_SEM_PRIVATE, W_USER};
+
+/* A word that means something, most of the time. */
+static _Atomic uint32_t *any_word(uint32_t random)
+{
+	struct wire_ring *r = &w.ring[random % 3];
+
+	if (w.control != NULL) {
+		return &w.control[random % 6];
+	}
+	random /= 3;
+	return random % 2 ? wire_word(r, header_words[random / 2 % 10]) : wire_data(r, random / 2 % (random & 0x10000 ? 64 : r->words));
+}
 
 static void *flipper(void *unused)
 {
@@ -87,7 +101,7 @@ static void *flipper(void *unused)
 					 WIRE_READY, 24, 40, 0x7fffffffu};
 
 		seed = seed * 1664525u + 1013904223u;
-		atomic_store(flip.word, (seed & 16) ? some[(seed >> 8) % 11] : seed % (flip.words + 3));
+		atomic_store(flip.word != NULL ? flip.word : any_word((seed >> 3) * 2654435761u), (seed & 16) ? some[(seed >> 8) % 11] : seed % (flip.words + 3));
 	}
 	return NULL;
 }
@@ -107,7 +121,7 @@ static void keep_using(_Atomic uint32_t *(*pick)(const struct row *), const stru
 			continue;
 		}
 		flip.word = pick(row);
-		flip.words = w.ring[0].words;
+		flip.words = w.ring[0].words != 0 ? w.ring[0].words : 24;
 		atomic_store(&flip.stop, 0);
 		pthread_create(&thread, NULL, flipper, NULL);
 		for (int i = 0; i < 400 && now_ms() < end; i++) {
@@ -125,6 +139,13 @@ static void keep_using(_Atomic uint32_t *(*pick)(const struct row *), const stru
 		atomic_store(&flip.stop, 1);
 		pthread_join(thread, NULL);
 		close(w.stream);
+		if (row->type == QB_IPC_SOCKET) {
+			munmap(w.control, 24);
+			close(w.control_fd);
+			close(w.requests);
+			close(w.events);
+			continue;
+		}
 		for (int i = 0; i < 3; i++) {
 			munmap(w.ring[i].header, WIRE_HEADER_LEN);
 			munmap(w.ring[i].data, (size_t)w.ring[i].words * 4);
@@ -141,6 +162,15 @@ static _Atomic uint32_t *pick_header(const struct row *row)
 static _Atomic uint32_t *pick_data(const struct row *row)
 {
 	return wire_data(&w.ring[row->a], (uint32_t)row->b);
+}
+static _Atomic uint32_t *pick_any(const struct row *row)
+{
+	(void)row;
+	return NULL;
+}
+static void all_flip(const struct row *row)
+{
+	keep_using(pick_any, row);
 }
 static void word_flips(const struct row *row)
 {
@@ -431,6 +461,7 @@ static void replaced(const struct row *row)
 	}
 	wire_ms(10);
 	in_place();
+	wire_ms(300);
 	/* What was put there goes again with the row; the server cleans up only what it made. */
 	shutdown(w.stream, SHUT_RDWR);
 	close(w.stream);
@@ -481,6 +512,10 @@ static void client_rows(void)
 			}
 		}
 	}
+	for (int variant = 0; variant < 8; variant++) {
+		add(variant & 1 ? QB_IPC_SOCKET : QB_IPC_SHM, BUSY | (variant & 2 ? SELF : 0) | (variant & 4 ? OWN_LOOP : 0), all_flip, 0, 0, 0,
+		    "all words flip%s%s", variant & 2 ? ", own user" : "", variant & 4 ? ", own loop" : "");
+	}
 	for (int v = 0; v < 8; v++) {
 		add(QB_IPC_SHM, 0, chunk_word, 0, 0, v, "chunk size is %s", values[v]);
 		add(QB_IPC_SHM, SELF, chunk_word, 0, 0, v, "chunk size is %s, own user", values[v]);
@@ -523,11 +558,11 @@ static void client_rows(void)
 		static const char *const how[] = {"deleted", "symbolic links", "hard links", "gone and their directory a link"};
 
 		for (int a = 0; a < 4; a++) {
-			add(QB_IPC_SHM, SELF, replaced, a, early, 0, "files are %s%s", how[a], early ? ", early" : "");
-			add(QB_IPC_SOCKET, SELF, replaced, a, early, 0, "control file is %s%s", how[a], early ? ", early" : "");
+			add(QB_IPC_SHM, SELF | TIDIES, replaced, a, early, 0, "files are %s%s", how[a], early ? ", early" : "");
+			add(QB_IPC_SOCKET, SELF | TIDIES, replaced, a, early, 0, "control file is %s%s", how[a], early ? ", early" : "");
 		}
 	}
-	add(QB_IPC_SHM, 0, replaced, 4, 0, 0, "header's paths name another file");
+	add(QB_IPC_SHM, TIDIES, replaced, 4, 0, 0, "header's paths name another file");
 }
 
 #endif

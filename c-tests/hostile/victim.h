@@ -16,11 +16,14 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
-enum { V_ECHO = 1, V_EVENTS, V_SILENT, V_STRANGE };
+/* The last two are no numbers that random words hit. */
+enum { V_ECHO = 1, V_EVENTS, V_SILENT, V_STRANGE, V_FORK = 0x5fff0001, V_LIMIT };
 
 struct shared { /* between the processes of one row; the hostile one gets its copy of the name only */
 	volatile int started, unstable, lying, misaligned, misuse, registered;
 	volatile int accepted, destroyed, strange; /* strange: requests that only a stranger sends */
+	volatile int forked, fork_status, usages;
+	volatile double usage; /* processor time of the victim in ms, told at its request */
 };
 
 struct victim {
@@ -34,6 +37,8 @@ struct victim {
 };
 
 static struct victim victim;
+
+#include "victim_fork.h"
 
 static void v_reply(qb_ipcs_connection_t *c, const struct qb_ipc_request_header *r, size_t size)
 {
@@ -90,6 +95,31 @@ static int32_t v_message(qb_ipcs_connection_t *c, void *data, size_t size)
 	case V_STRANGE:
 		victim.shared->strange++;
 		break;
+	case V_LIMIT: { /* from here on so many descriptors; those above stay open */
+		struct wire_msg m = {0};
+		struct rlimit limit;
+
+		memcpy(&m, data, size < sizeof m ? size : sizeof m);
+		getrlimit(RLIMIT_NOFILE, &limit);
+		limit.rlim_cur = (rlim_t)m.arg[0];
+		setrlimit(RLIMIT_NOFILE, &limit);
+		v_reply(c, data, size);
+		break;
+	}
+	case V_FORK: {
+		struct wire_msg m = {0};
+
+		memcpy(&m, data, size < sizeof m ? size : sizeof m);
+		if (m.arg[1] == 0) {
+			v_fork(m.arg[0]);
+		} else if (victim.loop != NULL) {
+			qb_loop_job_add(victim.loop, QB_LOOP_LOW, (void *)(intptr_t)m.arg[0], v_fork_later);
+		} else {
+			ml_job_add(QB_LOOP_LOW, (void *)(intptr_t)m.arg[0], v_fork_later);
+		}
+		v_reply(c, data, size);
+		break;
+	}
 	default:
 		v_reply(c, data, size);
 	}
@@ -98,10 +128,16 @@ static int32_t v_message(qb_ipcs_connection_t *c, void *data, size_t size)
 
 static int32_t v_control(int32_t fd, int32_t revents, void *data)
 {
+	struct rusage u;
 	char byte;
 
 	(void)revents, (void)data;
-	if (read(fd, &byte, 1) <= 0 || byte == 'q') {
+	if (read(fd, &byte, 1) > 0 && byte == 'u') {
+		getrusage(RUSAGE_SELF, &u);
+		victim.shared->usage = (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1e3 +
+				       (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e3;
+		victim.shared->usages++;
+	} else {
 		victim.done = 1;
 		if (victim.loop != NULL) {
 			qb_loop_stop(victim.loop);

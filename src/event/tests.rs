@@ -7,20 +7,38 @@ use crate::sync::Mutex;
 use crate::sys::clock::{NS_IN_MSEC, NS_IN_SEC, monotonic_ns};
 use crate::sys::wake::Wake;
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
 type Log = Arc<Mutex<Vec<i32>>>;
 
-/// Ends the process of a test that hangs.
+/// Ends the process when a test hangs. A test has a thread, and what other tests of the process take is not its business.
 fn watchdog() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| {
-        std::thread::spawn(|| {
-            std::thread::sleep(std::time::Duration::from_secs(120));
-            std::process::abort();
-        });
-    });
+    struct Running(Arc<AtomicBool>);
+
+    impl Drop for Running {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    thread_local! {
+        static RUNNING: Running = {
+            let over = Arc::new(AtomicBool::new(false));
+            let copy = Arc::clone(&over);
+            std::thread::spawn(move || {
+                for _ in 0..6000 {
+                    std::thread::sleep(std::time::Duration::from_millis(100));
+                    if copy.load(Ordering::Relaxed) {
+                        return;
+                    }
+                }
+                std::process::abort();
+            });
+            Running(over)
+        };
+    }
+    RUNNING.with(|_| ());
 }
 
 fn new() -> (Arc<Loop>, Log) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //! Any value in any shared word at any time: a thread stores random values into the memory of a connection while client and
-//! service use it, both in this process. `QB_PROPERTY_STEPS` says how many stores, `QB_PROPERTY_SEED` repeats a run.
+//! service use it, both in this process. `QB_PROPERTY_STEPS` says how many stores at least and `QB_PROPERTY_SECONDS` how long
+//! at least, per transport (`make property`); `QB_PROPERTY_ONLY` names one of them; `QB_PROPERTY_SEED` repeats a run.
 
 use super::*;
 use crate::event::{Job, Loop};
@@ -10,7 +11,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Largest message of these connections; no other test uses it.
 const SIZE: usize = 22_222;
@@ -172,7 +173,7 @@ fn message(len: usize) -> Vec<u8> {
 }
 
 /// Requests, answers and events for as long as the connection lasts; errors are what it is about.
-fn use_connection(client: &Client, random: &mut Random) {
+fn use_connection(client: &Client, random: &mut Random, moves: &AtomicU64) {
     let mut room = vec![0; SIZE];
     for _ in 0..200 {
         let len = 24 + usize::try_from(random.below(600)).unwrap();
@@ -184,6 +185,7 @@ fn use_connection(client: &Client, random: &mut Random) {
         for n in results.iter().flatten() {
             assert!(*n <= SIZE);
         }
+        moves.fetch_add(1, Relaxed);
         if !client.is_connected() {
             return;
         }
@@ -194,21 +196,45 @@ fn from_env(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
 }
 
+/// Ends the process when nothing has moved for a minute: whatever the words say, no call may wait that long.
+fn watch(stop: &AtomicBool, moves: &AtomicU64) {
+    let (mut seen, mut since) = (0, Instant::now());
+    while !stop.load(Relaxed) {
+        std::thread::sleep(Duration::from_millis(20));
+        let now = moves.load(Relaxed);
+        if now != seen {
+            (seen, since) = (now, Instant::now());
+        } else if since.elapsed() > Duration::from_secs(60) {
+            eprintln!("no call has come back for a minute");
+            std::process::abort();
+        }
+    }
+}
+
 #[test]
 fn no_value_in_a_shared_word_brings_either_side_down() {
     let steps = from_env("QB_PROPERTY_STEPS", 60_000);
     let seed = from_env("QB_PROPERTY_SEED", u64::from(std::process::id()) << 20 | 1);
+    let time = Duration::from_secs(from_env("QB_PROPERTY_SECONDS", 0));
     println!("QB_PROPERTY_SEED={seed}");
-    let sealed = (Transport::SharedMemory, Features::SEALED);
-    let classic = [Transport::SharedMemory, Transport::Socket].map(|transport| (transport, Features::NONE));
-    for (transport, offer) in [sealed].into_iter().chain(classic) {
-        let name = format!("qb-property-{}-{transport:?}-{offer:?}", std::process::id());
+    let only = std::env::var("QB_PROPERTY_ONLY").ok();
+    let kinds: Vec<_> = [
+        ("Sealed", Transport::SharedMemory, Features::SEALED),
+        ("SharedMemory", Transport::SharedMemory, Features::NONE),
+        ("Socket", Transport::Socket, Features::NONE),
+    ]
+    .into_iter()
+    .filter(|(kind, ..)| only.as_ref().is_none_or(|only| only == kind))
+    .collect();
+    assert!(!kinds.is_empty(), "QB_PROPERTY_ONLY is Sealed, SharedMemory or Socket");
+    for (kind, transport, offer) in kinds {
+        let name = format!("qb-property-{}-{kind}", std::process::id());
         let event_loop = Loop::new().unwrap();
         let service = Service::new(&name, 1, Ok(transport), Box::new(Echo(AtomicU64::new(0)))).unwrap();
         service.set_poller(event_loop.clone());
         service.run().unwrap();
         let (stop, done) = (AtomicBool::new(false), AtomicU64::new(0));
-        let live = Mutex::new(0_u64);
+        let (live, moves, start) = (Mutex::new(0_u64), AtomicU64::new(0), Instant::now());
         std::thread::scope(|scope| {
             scope.spawn(|| event_loop.run());
             if offer == Features::NONE {
@@ -216,11 +242,14 @@ fn no_value_in_a_shared_word_brings_either_side_down() {
             } else {
                 scope.spawn(|| scribble_sealed(&stop, &done, Random(seed)));
             }
+            scope.spawn(|| watch(&stop, &moves));
             let mut random = Random(seed ^ 0x9E37_79B9_7F4A_7C15);
-            while done.load(Relaxed) < steps {
+            while done.load(Relaxed) < steps || start.elapsed() < time {
                 // The files may be spoilt between the answer and their opening.
-                if let Ok(client) = connect(&name, offer) {
-                    use_connection(&client, &mut random);
+                let client = connect(&name, offer);
+                moves.fetch_add(1, Relaxed);
+                if let Ok(client) = client {
+                    use_connection(&client, &mut random, &moves);
                     *live.lock().unwrap() += 1;
                 }
             }
@@ -247,7 +276,9 @@ fn no_value_in_a_shared_word_brings_either_side_down() {
             });
             event_loop.job_add(Priority::High, end).unwrap();
         });
-        assert!(*live.lock().unwrap() > 0, "no connection was ever made");
+        let live = *live.lock().unwrap();
+        println!("{transport:?}: {} stores, {live} connections, {:?}", done.load(Relaxed), start.elapsed());
+        assert!(live > 0, "no connection was ever made");
         assert_eq!(shared_files().iter().filter(|p| p.to_string_lossy().contains(&name)).count(), 0);
     }
 }

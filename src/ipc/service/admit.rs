@@ -132,8 +132,13 @@ impl Service {
             return Next::Remove;
         };
         match socket::accept(listener.as_fd()) {
-            Ok(stream) => self.begin(stream),
-            Err(Error::Os(libc::EMFILE | libc::ENFILE)) => self.refuse_one(&listener),
+            Ok(stream) => {
+                self.begin(stream);
+                self.take_back_spare();
+            }
+            Err(Error::Os(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS)) => {
+                self.refuse_one(&listener);
+            }
             Err(Error::Busy) => {}
             Err(e) => log!(Level::Error, "service {}: accept: {e}", self.name),
         }
@@ -141,7 +146,8 @@ impl Service {
     }
 
     /// No descriptor is left: makes room by closing the oldest half-open connection, or takes the waiting connection with
-    /// the spare descriptor and closes it, so that the listening socket does not stay readable for ever.
+    /// the spare descriptor and closes it, so that the listening socket does not stay readable for ever. Whoever takes even
+    /// that one (another thread, a lower limit) must not make the loop a busy one.
     fn refuse_one(self: &Arc<Self>, listener: &OwnedFd) {
         let oldest = self.half_open.lock().0.pop_front();
         if let Some(oldest) = oldest {
@@ -151,11 +157,12 @@ impl Service {
             }
             return;
         }
-        if self.give_up_spare() {
-            drop(socket::accept(listener.as_fd()));
-            self.take_back_spare();
-        }
+        let refused = self.give_up_spare() && socket::accept(listener.as_fd()).is_ok();
+        self.take_back_spare();
         log!(Level::Error, "service {}: no descriptor left for a new connection", self.name);
+        if !refused {
+            std::thread::sleep(limits::NO_DESCRIPTOR);
+        }
     }
 
     /// A new stream: usually the request is there already.

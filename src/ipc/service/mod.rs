@@ -355,8 +355,11 @@ impl Service {
         self.listener.lock().as_mut().is_some_and(|l| l.spare.take().is_some())
     }
 
+    /// Makes sure that there is a spare descriptor, if there can be one.
     fn take_back_spare(&self) {
-        if let Some(listener) = self.listener.lock().as_mut() {
+        if let Some(listener) = self.listener.lock().as_mut()
+            && listener.spare.is_none()
+        {
             listener.spare = listener.socket.try_clone().ok();
         }
     }
