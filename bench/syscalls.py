@@ -75,7 +75,7 @@ def measure(results, columns, program, only, round_no, operations, repeats):
             sides = [s for s in ("client", "server") if fnmatch.fnmatchcase(f"{group}/{name}/{s}", only)]
             many = max(10, int(operations * share))
             few = many // 10
-            for column in columns if sides else []:
+            for column in [c for c in columns if c.has(group)] if sides else []:
                 try:
                     small, large = (typical(column, program, transport, op, size, n, repeats) for n in (few, many))
                 except (RuntimeError, ValueError, OSError, subprocess.SubprocessError) as e:

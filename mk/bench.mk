@@ -27,6 +27,13 @@ bench: $(BENCH_BINARIES)
 	bench/run $(if $(ONLY),--only '$(ONLY)') $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(QUICK),--quick) $(if $(MIXED),--mixed) \
 	    $(if $(MARKDOWN),--markdown $(MARKDOWN)) $(if $(SVG),--svg $(SVG)) $(BENCH_ARGS) $(BENCH_PROGRAMS)
 
+# The published figures: every column, many rounds, about forty minutes.
+.PHONY: bench-docs
+bench-docs: $(BENCH_BINARIES)
+	@mkdir -p docs/bench
+	bench/run --mixed --rounds $(or $(ROUNDS),5) --markdown $(B)/bench.md --svg docs/bench $(BENCH_ARGS) $(BENCH_PROGRAMS)
+	bench/publish $(B)/bench.md docs/bench docs/bench.md
+
 # Every program, both libraries, the smallest counts: does each cell yield a number?
 bench-smoke: $(BENCH_BINARIES)
 	@bench/run --smoke $(BENCH_ARGS) $(BENCH_PROGRAMS)

@@ -71,6 +71,8 @@ fn settings() {
     ONCE.call_once(|| {
         // SAFETY: the first thing that a target does, before any thread of this crate or the library exists.
         unsafe {
+            // These targets speak the classic wire by hand, and stand in the middle of it.
+            std::env::set_var("LIBQB_SEALED", "0");
             std::env::set_var("LIBQB_MAX_MSG_SIZE", "65536");
             std::env::set_var("LIBQB_CONNECT_TIMEOUT_MS", "2000");
         }
