@@ -57,7 +57,7 @@ static void the_directory_stays_the_servers(void)
 		CHECK_EQ(st.st_gid, 65534);
 		CHECK_EQ_COMPAT(st.st_mode & 07777, 0770, 0710, "ipc-directory");
 	} else {
-		CHECK(!connection_directory(k->server, &st));
+		CHECK(!connection_directory(k->server, &st)); /* ipc-sealed */
 	}
 	CHECK_EQ(write(go[1], &byte, 1), 1);
 	CHECK_EQ(waitpid(pid, NULL, 0), pid);

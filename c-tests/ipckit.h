@@ -147,7 +147,7 @@ static inline int kit_top_fd(pid_t pid)
 
 /* Entries of /dev/shm that belong to this server process. */
 /*
- * Whether a connection of this kind has files in /dev/shm. Between two processes on our library, shared memory has none unless LIBQB_SEALED
+ * ipc-sealed: whether a connection of this kind has files in /dev/shm. Between two processes on our library, shared memory has none unless LIBQB_SEALED
  * says so.
  */
 static inline int kit_has_files(const struct kit *k, enum qb_ipc_type type)
