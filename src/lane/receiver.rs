@@ -57,6 +57,12 @@ impl<C: Cells> Receiver<C> {
         &self.cells
     }
 
+    /// Whether a record was peeked and is still held.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.taken
+    }
+
     /// Whether there is something to peek at.
     #[must_use]
     #[inline]

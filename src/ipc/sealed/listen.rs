@@ -51,6 +51,11 @@ impl Listener {
         self.lane.cells().segment.word(at)
     }
 
+    /// Whether a message is being handled in place: what is behind it cannot be seen meanwhile.
+    pub fn is_lent(&self) -> bool {
+        self.lane.holds()
+    }
+
     /// Whether a message is there.
     #[inline]
     pub fn ready(&self) -> bool {

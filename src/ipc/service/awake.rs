@@ -107,6 +107,10 @@ impl Connection {
 }
 
 fn after_batch(lane: &mut Listener, stream: BorrowedFd<'_>, in_time: bool) -> Result<Then> {
+    if lane.is_lent() {
+        // A loop inside the application's function: the dispatch around it knows what is left, and stays awake for it.
+        return Ok(Then::Return);
+    }
     if in_time && (lane.ready() || lane.linger()) {
         return Ok(Then::GoOn);
     }
