@@ -10,6 +10,8 @@ use std::fmt;
 pub enum Error {
     /// Ring, socket or queue is full or empty for now, or flow control says stop: `EAGAIN`.
     Busy,
+    /// A message of this kind is reserved or looked at already: `EBUSY`.
+    InUse,
     /// The wait ended without a result: `ETIMEDOUT`.
     TimedOut,
     /// Beyond the size that was agreed: `EMSGSIZE`.
@@ -43,6 +45,7 @@ impl Error {
     pub const fn errno(self) -> c_int {
         match self {
             Error::Busy => libc::EAGAIN,
+            Error::InUse => libc::EBUSY,
             Error::TimedOut => libc::ETIMEDOUT,
             Error::TooBig => libc::EMSGSIZE,
             Error::BufferTooSmall => libc::ENOBUFS,
@@ -62,6 +65,7 @@ impl Error {
     pub const fn is_transient(self) -> bool {
         match self {
             Error::Busy
+            | Error::InUse
             | Error::TimedOut
             | Error::TooBig
             | Error::BufferTooSmall
