@@ -86,7 +86,12 @@ pub(super) struct Outstanding(u32);
 impl Outstanding {
     /// Rings once more, together with what is outstanding. Returns whether everything is sent now.
     pub fn ring(&mut self, stream: BorrowedFd<'_>) -> Result<bool> {
-        self.0 = self.0.saturating_add(1);
+        self.ring_times(1, stream)
+    }
+
+    /// Rings for many messages at once, as [`Outstanding::ring`].
+    pub fn ring_times(&mut self, times: usize, stream: BorrowedFd<'_>) -> Result<bool> {
+        self.0 = self.0.saturating_add(u32::try_from(times).unwrap_or(u32::MAX));
         self.flush(stream)
     }
 

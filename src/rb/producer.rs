@@ -44,6 +44,14 @@ impl Producer {
         if self.files.is_dead() { Err(Error::Disconnected) } else { Ok(len) }
     }
 
+    /// Whether a message of `len` bytes finds room now: [`Error::Busy`] when not, otherwise as [`Producer::send`].
+    pub fn probe(&mut self, len: usize) -> Result<()> {
+        shm::ready();
+        // Dropping the claim gives the room back.
+        drop(self.writer.claim(len)?);
+        if self.files.is_dead() { Err(Error::Disconnected) } else { Ok(()) }
+    }
+
     /// Bytes that are free now, the 12 bytes of margin of the next message included.
     pub fn space_free(&mut self) -> Result<usize> {
         self.writer.space_free()
