@@ -9,6 +9,7 @@
 //! | `doorbell` | the bytes on the stream socket that announce messages in shared memory |
 //! | `shm`, `dgram` | the two classic transports, both sides |
 //! | `sealed` | the transport between two processes that both run this library |
+//! | `in_place` | messages that are written or looked at where they are |
 //! | `spin` | whether a wait is better spent looking than sleeping |
 //! | `service/` | listening, admission, dispatch, life cycle |
 //! | `client/` | connecting, sending, receiving |
@@ -23,6 +24,9 @@ mod dgram;
 mod doorbell;
 #[cfg(test)]
 mod hostile_tests;
+mod in_place;
+#[cfg(test)]
+mod in_place_tests;
 mod poll;
 mod rendezvous;
 mod sealed;
@@ -34,9 +38,9 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 
-pub use client::{Client, Connecting, probe_datagram_size};
+pub use client::{Client, Connecting, Peeked, Reserved, probe_datagram_size};
 pub use poll::{Next, Poller, Priority, Watch};
-pub use service::{Auth, Connection, Handler, RateLimit, Request, Service};
+pub use service::{Auth, Connection, Handler, RateLimit, Request, ReservedEvent, Service};
 pub use stats::{ConnectionStats, ServiceStats};
 
 pub use crate::sys::socket::Credentials;

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
 /// A message of `len` bytes with a head in front, filled with `fill`.
-fn message(id: i32, len: usize, fill: u8) -> Vec<u8> {
+pub(super) fn message(id: i32, len: usize, fill: u8) -> Vec<u8> {
     let mut bytes = vec![fill; len];
     bytes[..24].fill(0);
     bytes[0..4].copy_from_slice(&id.to_ne_bytes());
@@ -77,17 +77,17 @@ impl Handler for Echo {
 }
 
 /// A running service and what it was called for.
-struct Running {
+pub(super) struct Running {
     name: String,
     offer: Features,
     event_loop: Arc<Loop>,
-    service: Arc<Service>,
+    pub service: Arc<Service>,
     calls: Receiver<Call>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Running {
-    fn start(name: &str, (transport, offer): Kind) -> Self {
+    pub fn start(name: &str, (transport, offer): Kind) -> Self {
         let name = format!("qb-unit-{}-{name}-{transport:?}-{offer:?}", std::process::id());
         let (sender, calls) = channel();
         let event_loop = Loop::new().unwrap();
@@ -99,7 +99,7 @@ impl Running {
         Self { name, offer, event_loop, service, calls, thread }
     }
 
-    fn connect(&self) -> Client {
+    pub fn connect(&self) -> Client {
         Connecting::start_with(&self.name, 20_000, true, self.offer).unwrap().finish().unwrap()
     }
 
@@ -122,15 +122,15 @@ impl Drop for Running {
 }
 
 /// A type of service, and what its clients offer.
-type Kind = (Transport, Features);
+pub(super) type Kind = (Transport, Features);
 
-const ALL: [Kind; 3] = [
+pub(super) const ALL: [Kind; 3] = [
     (Transport::SharedMemory, Features::SEALED),
     (Transport::SharedMemory, Features::NONE),
     (Transport::Socket, Features::NONE),
 ];
 
-fn echo(client: &Client, id: i32, len: usize) -> Result<Vec<u8>> {
+pub(super) fn echo(client: &Client, id: i32, len: usize) -> Result<Vec<u8>> {
     let mut buffer = vec![0; 20_000];
     let n = client.send_recv(&[&message(id, len, 9)], &mut buffer, 20_000)?;
     buffer.truncate(n);

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// How long an event that was taken waits for the byte that announced it. It is on its way; only a server that was stopped
 /// between two instructions makes anybody wait that long.
-const LATE_BYTE: Duration = Duration::from_millis(1);
+pub(super) const LATE_BYTE: Duration = Duration::from_millis(1);
 
 impl Client {
     pub(super) fn recv_from_lane(

@@ -8,16 +8,23 @@
 //! | `send` | requests |
 //! | `receive` | responses and events |
 //! | `lanes` | the same in sealed memory |
+//! | `in_place` | requests written in place, and many at once |
+//! | `look` | responses and events looked at in place |
 //!
 //! Any number of threads may send while others receive. A server that is stopped holds nobody up beyond the caller's own
 //! time-out; a server that is gone is noticed.
 
 mod connect;
+mod in_place;
 mod lanes;
+mod look;
 mod receive;
 mod send;
 
 pub use connect::Connecting;
+pub use in_place::Reserved;
+pub(super) use in_place::as_many_as_fit;
+pub use look::Peeked;
 
 use super::dgram::{Channel, ClientSockets, control_file_is_there, remove_leftovers};
 use super::doorbell::Outstanding;
@@ -32,6 +39,7 @@ use crate::sys::process;
 use crate::sys::socket::{self, Credentials};
 use crate::wire::{ConnectResponse, Features};
 use crate::{Error, Result};
+use in_place::InPlace;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +56,7 @@ pub struct Client {
     /// When the server was last known to be there, as [`clock::tick`](crate::sys::clock::tick) counts.
     seen: AtomicU64,
     owner_pid: i32,
+    in_place: InPlace,
 }
 
 /// The channels of each transport.
@@ -139,6 +148,7 @@ impl Client {
             patience: AtomicU32::new(1),
             seen: AtomicU64::new(0),
             owner_pid: process::pid(),
+            in_place: InPlace::new(server.uid),
         })
     }
 

@@ -36,18 +36,20 @@ impl Client {
         match &self.links {
             Links::Shm { responses, .. } => {
                 let mut guard = lock_until(responses, deadline)?;
+                self.in_place.response.ensure_free()?;
                 let (ring, spin) = &mut *guard;
                 self.recv_from_ring(ring, spin, buffer, deadline)
             }
             Links::Socket { requests, responses, .. } => {
                 let mut inbox = lock_until(responses, deadline)?;
+                self.in_place.response.ensure_free()?;
                 self.recv_from_socket(requests, &mut inbox, buffer, deadline)
             }
             Links::Sealed { segment, responses, .. } => self.recv_from_lane(segment, responses, buffer, 0),
         }
     }
 
-    fn recv_from_ring(
+    pub(super) fn recv_from_ring(
         &self,
         ring: &mut Consumer,
         spin: &mut Spin,
@@ -100,26 +102,35 @@ impl Client {
     /// [`Error::Busy`] when none came; otherwise as [`Client::recv`].
     pub fn recv_event(&self, buffer: &mut [u8], ms: i32) -> Result<usize> {
         let deadline = Deadline::after_ms(ms);
+        let slot = &self.in_place.event;
         let received = match &self.links {
             Links::Sealed { events, .. } => lock_until(events, deadline)
                 .and_then(|mut lane| self.event_from_lane(&mut lane, buffer, deadline)),
             Links::Shm { events, .. } => lock_until(events, deadline)
-                .and_then(|mut ring| self.event_from_ring(&mut ring, buffer, deadline)),
+                .and_then(|ring| slot.ensure_free().map(|()| ring))
+                .and_then(|mut ring| self.event_from_ring(&mut ring, buffer, deadline, socket::recv)),
             Links::Socket { events_channel, events, .. } => lock_until(events, deadline)
+                .and_then(|inbox| slot.ensure_free().map(|()| inbox))
                 .and_then(|mut inbox| self.recv_from_socket(events_channel, &mut inbox, buffer, deadline)),
         };
         self.noted(received.map_err(|e| if e == Error::TimedOut { Error::Busy } else { e }))
     }
 
     /// One event and the byte that announced it. The byte is waited for, so that the descriptor is readable exactly as
-    /// long as an event is queued.
-    fn event_from_ring(&self, ring: &mut Consumer, buffer: &mut [u8], deadline: Deadline) -> Result<usize> {
+    /// long as an event is queued. `ring_off` takes the byte, or looks at it if it shall stay for now.
+    pub(super) fn event_from_ring(
+        &self,
+        ring: &mut Consumer,
+        buffer: &mut [u8],
+        deadline: Deadline,
+        ring_off: fn(BorrowedFd<'_>, &mut [u8]) -> Result<usize>,
+    ) -> Result<usize> {
         let stream = self.stream.as_fd();
         let mut readable = false;
         let mut strays = 0;
         loop {
             if let Some(chunk) = next_fitting(ring, buffer.len())? {
-                match socket::recv(stream, &mut [0]) {
+                match ring_off(stream, &mut [0]) {
                     Err(Error::Busy) => ring.put_back(chunk)?,
                     // Also when the stream has ended: the event came before that.
                     _ => return copy_out(ring, chunk, buffer),
@@ -142,7 +153,7 @@ impl Client {
         }
     }
 
-    fn recv_from_socket(
+    pub(super) fn recv_from_socket(
         &self,
         channel: &Channel,
         inbox: &mut Inbox,
@@ -169,7 +180,7 @@ impl Client {
         }
     }
 
-    fn wait_for_datagram(&self, fd: BorrowedFd<'_>, deadline: Deadline) -> Result<()> {
+    pub(super) fn wait_for_datagram(&self, fd: BorrowedFd<'_>, deadline: Deadline) -> Result<()> {
         let (data, stream) = poll_two((fd, libc::POLLIN), (self.stream.as_fd(), 0), deadline.left())?;
         if data & libc::POLLIN == 0 && (data | stream) & GONE != 0 {
             return Err(Error::Disconnected);

@@ -3,7 +3,7 @@
 
 use super::{Client, Links};
 use crate::ipc::doorbell::Outstanding;
-use crate::ipc::sealed::Bell;
+use crate::ipc::sealed::{Bell, Talker};
 use crate::sync::Ordering::Relaxed;
 use crate::sys::clock;
 use crate::sys::fd::{Deadline, poll_one};
@@ -23,11 +23,11 @@ impl Client {
         if self.is_asked_to_stop() {
             return Err(Error::Busy);
         }
-        let sent = self.send_now(parts);
+        let sent = self.send_now(parts, false);
         self.noted(sent)
     }
 
-    fn is_asked_to_stop(&self) -> bool {
+    pub(super) fn is_asked_to_stop(&self) -> bool {
         let state = match &self.links {
             Links::Sealed { segment, .. } => segment.flow_control(),
             Links::Shm { rings, .. } => rings.request.user_word(0).map_or(0, crate::shm::SharedWord::observe),
@@ -36,44 +36,56 @@ impl Client {
         state != 0 && state <= self.patience.load(Relaxed)
     }
 
-    fn send_now(&self, parts: &[&[u8]]) -> Result<usize> {
+    /// `reserved`: it is the request for which room was reserved; others have to wait for that.
+    pub(super) fn send_now(&self, parts: &[&[u8]], reserved: bool) -> Result<usize> {
+        let slot = &self.in_place.request;
+        let ensure_turn = || if reserved { Ok(()) } else { slot.ensure_free() };
         match &self.links {
             Links::Sealed { segment, requests, .. } => {
                 if segment.is_closed() {
                     return Err(Error::Disconnected);
                 }
                 let mut lane = requests.lock();
+                ensure_turn()?;
                 if lane.bells().any() && !flush_bells(lane.bells(), self.stream.as_fd())? {
                     return Err(Error::Busy);
                 }
                 let sent = lane.send(parts, self.stream.as_fd())?;
-                match sent.bell {
-                    Bell::NoRoom => flush_bells(lane.bells(), self.stream.as_fd()).map(|_| sent.bytes),
-                    Bell::Rung => Ok(sent.bytes),
-                    Bell::Broken => Err(Error::Disconnected),
-                    Bell::NotNeeded => self.seen_alive().map(|()| sent.bytes),
-                }
+                self.told(&mut lane, sent.bell).map(|()| sent.bytes)
             }
             Links::Shm { rings, requests, .. } => {
                 if !rings.server_holds() {
                     return Err(Error::Disconnected);
                 }
                 let mut guard = requests.lock();
+                ensure_turn()?;
                 let (ring, bells) = &mut *guard;
                 // A server that has not even taken the bytes of earlier messages gets no more of them.
                 if bells.any() && !flush_bells(bells, self.stream.as_fd())? {
                     return Err(Error::Busy);
                 }
                 let sent = ring.send(parts)?;
-                ring_bell(bells, self.stream.as_fd())?;
+                ring_bells(bells, 1, self.stream.as_fd())?;
                 Ok(sent)
             }
             Links::Socket { requests, .. } => {
                 if requests.control().is_dead() {
                     return Err(Error::Disconnected);
                 }
+                ensure_turn()?;
                 requests.send(parts)
             }
+        }
+    }
+
+    /// What is left to do after a request in sealed memory, which is on its way whatever happens here.
+    #[inline]
+    pub(super) fn told(&self, lane: &mut Talker, bell: Bell) -> Result<()> {
+        match bell {
+            Bell::NoRoom => flush_bells(lane.bells(), self.stream.as_fd()).map(drop),
+            Bell::Rung => Ok(()),
+            Bell::Broken => Err(Error::Disconnected),
+            Bell::NotNeeded => self.seen_alive(),
         }
     }
 
@@ -108,17 +120,17 @@ impl Client {
     }
 }
 
-/// One byte for the message just published. The message is on its way whatever happens here: when the socket stays full
-/// for too long, the byte is left to a later call.
-fn ring_bell(bells: &mut Outstanding, stream: BorrowedFd<'_>) -> Result<()> {
-    if !bells.ring(stream)? {
+/// One byte for each message just published. They are on their way whatever happens here: when the socket stays full
+/// for too long, the bytes are left to a later call.
+pub(super) fn ring_bells(bells: &mut Outstanding, times: usize, stream: BorrowedFd<'_>) -> Result<()> {
+    if !bells.ring_times(times, stream)? {
         flush_bells(bells, stream)?;
     }
     Ok(())
 }
 
 /// Sends what is outstanding, waiting for room a little; returns whether everything is sent.
-fn flush_bells(bells: &mut Outstanding, stream: BorrowedFd<'_>) -> Result<bool> {
+pub(super) fn flush_bells(bells: &mut Outstanding, stream: BorrowedFd<'_>) -> Result<bool> {
     let deadline = Deadline::after(limits::DOORBELL_RETRY);
     loop {
         if bells.flush(stream)? {

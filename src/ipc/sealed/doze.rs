@@ -30,6 +30,11 @@ impl Doze {
         self.asleep && self.due > 0
     }
 
+    /// Whether the receiver has not noticed any announcement since it dozed off.
+    pub fn is_asleep(&self) -> bool {
+        self.asleep
+    }
+
     pub fn is_awake(&mut self, bell: &SharedWord) -> bool {
         if self.asleep && bell.observe() == 0 {
             self.asleep = false;

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 /// Receives messages of one kind.
 pub(in crate::ipc) struct Listener {
-    lane: Receiver<Lane>,
+    pub(super) lane: Receiver<Lane>,
     bell: usize,
     peer_cpu: usize,
     spin: Spin,
@@ -87,11 +87,12 @@ impl Listener {
         self.lane.reclaim(record);
     }
 
-    /// Copies the next message into `buffer` and lets go of it. [`Error::BufferTooSmall`] when it does not fit: it stays then.
+    /// Copies the next message into `buffer` and lets go of it. [`Error::BufferTooSmall`] when it does not fit: it stays then;
+    /// [`Error::Busy`] while somebody looks at one.
     #[inline]
     pub fn receive(&mut self, buffer: &mut [u8]) -> Result<Option<usize>> {
         let Some(record) = self.lane.peek()? else {
-            return Ok(None);
+            return if self.lane.is_taken() { Err(Error::Busy) } else { Ok(None) };
         };
         let len = record.len();
         if len > buffer.len() {
@@ -156,6 +157,11 @@ impl Listener {
         let bell = &self.lane.cells().segment.mapping.head()[self.bell];
         let lane = &self.lane;
         self.doze.doze_off(bell, stream, || lane.ready())
+    }
+
+    /// Whether nothing was announced since the last time that all was taken, as far as this side has looked.
+    pub fn is_asleep(&self) -> bool {
+        self.doze.is_asleep()
     }
 
     /// Whether bytes that announced what was taken are still on their way.

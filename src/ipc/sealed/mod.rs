@@ -5,7 +5,8 @@
 //! The memfd is sealed against shortening before it is sent, has no name, and goes with its last holder: nothing is left after
 //! any death, and no access to it can fault. Both sides map it once.
 //!
-//! `talk` has the sending end of a lane, `listen` the receiving end, `doze` what it knows about the bytes that wake it.
+//! `talk` has the sending end of a lane, `listen` the receiving end, `doze` what it knows about the bytes that wake it,
+//! `in_place` messages that are written or looked at where they lie.
 //!
 //! | words | written by | what |
 //! |---|---|---|
@@ -21,12 +22,14 @@
 //! processor and `closed` are hints; bells cost it its own wake-ups.
 
 mod doze;
+mod in_place;
 mod listen;
 mod talk;
 #[cfg(test)]
 pub(in crate::ipc) mod tests;
 
 pub(in crate::ipc) use crate::lane::Record;
+pub(in crate::ipc) use in_place::Room;
 pub(in crate::ipc) use listen::Listener;
 pub(in crate::ipc) use talk::{Bell, Talker};
 

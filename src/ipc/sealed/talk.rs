@@ -35,7 +35,7 @@ pub(in crate::ipc) enum Bell {
 
 /// Sends messages of one kind.
 pub(in crate::ipc) struct Talker {
-    lane: Sender<Lane>,
+    pub(super) lane: Sender<Lane>,
     /// The receiver's bell.
     bell: usize,
     /// Where this side says on which processor it runs.
@@ -83,29 +83,39 @@ impl Talker {
             self.lane.fill(&claim, at, part)?;
             at += part.len();
         }
+        self.say_where();
+        self.lane.commit(claim, len)?;
+        Ok(len)
+    }
+
+    /// Tells the receiver on which processor we are.
+    #[inline(always)]
+    pub(super) fn say_where(&mut self) {
         let cpu = process::cpu();
         if cpu != self.cpu {
             self.cpu = cpu;
             self.word(self.cpu_word).set(cpu.wrapping_add(1));
         }
-        self.lane.commit(claim, len)?;
-        Ok(len)
     }
 
     /// Sends the parts as one message, and a byte when the receiver sleeps.
     #[inline]
     pub fn send(&mut self, parts: &[&[u8]], stream: BorrowedFd<'_>) -> Result<Sent> {
         let bytes = self.put(parts)?;
-        let bell = if !lane::rouse(self.word(self.bell)) {
-            Bell::NotNeeded
-        } else {
-            match self.bells.ring(stream) {
-                Ok(true) => Bell::Rung,
-                Ok(false) => Bell::NoRoom,
-                Err(_) => Bell::Broken,
-            }
-        };
-        Ok(Sent { bytes, bell })
+        Ok(Sent { bytes, bell: self.announce(stream) })
+    }
+
+    /// Sends a byte when the receiver sleeps.
+    #[inline(always)]
+    pub(super) fn announce(&mut self, stream: BorrowedFd<'_>) -> Bell {
+        if !lane::rouse(self.word(self.bell)) {
+            return Bell::NotNeeded;
+        }
+        match self.bells.ring(stream) {
+            Ok(true) => Bell::Rung,
+            Ok(false) => Bell::NoRoom,
+            Err(_) => Bell::Broken,
+        }
     }
 
     /// Sends the parts as one message to a receiver that sleeps on its bell.

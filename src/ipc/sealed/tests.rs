@@ -23,15 +23,15 @@ impl Segment {
     }
 }
 
-struct Ends {
-    talker: Talker,
-    listener: Listener,
-    peer: UnixStream,
+pub(super) struct Ends {
+    pub talker: Talker,
+    pub listener: Listener,
+    pub peer: UnixStream,
     own: UnixStream,
 }
 
 /// Requests, over a segment that is mapped twice, as by two processes.
-fn ends(max_msg_size: u32) -> Ends {
+pub(super) fn ends(max_msg_size: u32) -> Ends {
     let (server, fd) = Segment::make(max_msg_size).unwrap();
     let client = Segment::open(fd.as_fd(), max_msg_size).unwrap();
     let (peer, own) = UnixStream::pair().unwrap();
@@ -40,19 +40,19 @@ fn ends(max_msg_size: u32) -> Ends {
 }
 
 impl Ends {
-    fn send(&mut self, text: &str) {
+    pub fn send(&mut self, text: &str) {
         let sent = self.talker.send(&[text.as_bytes()], self.peer.as_fd()).unwrap();
         assert_eq!(sent.bytes, text.len());
         assert_ne!(sent.bell, Bell::NoRoom);
     }
 
-    fn take(&mut self) -> Option<String> {
+    pub fn take(&mut self) -> Option<String> {
         let mut buffer = [0; 64];
         let n = self.listener.receive(&mut buffer).unwrap()?;
         Some(String::from_utf8(buffer[..n].to_vec()).unwrap())
     }
 
-    fn bytes_waiting(&self) -> usize {
+    pub fn bytes_waiting(&self) -> usize {
         socket::peek(self.own.as_fd(), &mut [0; 64]).unwrap_or(0)
     }
 

@@ -5,7 +5,7 @@
 use crate::sync::Mutex;
 
 /// A buffer aligned to 8 bytes.
-pub(super) struct Buffer(Vec<u64>);
+pub(in super::super) struct Buffer(Vec<u64>);
 
 impl Buffer {
     /// The first `len` bytes, writable.
@@ -14,11 +14,17 @@ impl Buffer {
         let len = len.min(bytes.len());
         &mut bytes[..len]
     }
+
+    /// The first `len` bytes.
+    pub fn read(&self, len: usize) -> &[u8] {
+        let bytes: &[u8] = bytemuck::cast_slice(&self.0);
+        &bytes[..len.min(bytes.len())]
+    }
 }
 
 /// The pool.
 #[derive(Default)]
-pub(super) struct Buffers(Mutex<Vec<Buffer>>);
+pub(in super::super) struct Buffers(Mutex<Vec<Buffer>>);
 
 /// Buffers kept for later use.
 const KEPT: usize = 4;

@@ -9,6 +9,7 @@ use super::super::shm::{ConnectionDir, ServerRings};
 use super::super::spin::Spin;
 use super::super::stats::{ConnectionCounters, ConnectionStats, count};
 use super::Service;
+use super::in_place::InPlace;
 use super::lifecycle::State;
 use crate::rb::{Consumer, Producer};
 use crate::shm::Trusted;
@@ -138,6 +139,7 @@ pub struct Connection {
     pub(super) flow_control: AtomicU32,
     pub(super) user: AtomicUsize,
     pub(super) keep: Mutex<Option<Arc<Connection>>>,
+    pub(super) in_place: InPlace,
 }
 
 impl Connection {
@@ -156,6 +158,7 @@ impl Connection {
             flow_control: AtomicU32::new(0),
             user: AtomicUsize::new(0),
             keep: Mutex::new(None),
+            in_place: InPlace::default(),
         });
         *connection.keep.lock() = Some(connection.clone());
         connection
@@ -229,6 +232,11 @@ impl Connection {
 
     /// Sends the parts as one event. [`Error::Busy`] when there is no room, [`Error::TooBig`] beyond the agreed size.
     pub fn send_event(self: &Arc<Self>, parts: &[&[u8]]) -> Result<usize> {
+        self.put_event(parts, false)
+    }
+
+    /// `reserved`: it is the event for which room was reserved; others have to wait for that.
+    pub(super) fn put_event(self: &Arc<Self>, parts: &[&[u8]], reserved: bool) -> Result<usize> {
         let channels = self.open_channels()?;
         if parts.iter().map(|p| p.len()).sum::<usize>() > self.max_msg_size as usize {
             return Err(Error::TooBig);
@@ -237,6 +245,7 @@ impl Connection {
         let mut full = false;
         let sent = match channels.events.lock().as_mut() {
             None => Err(Error::Disconnected),
+            Some(_) if self.in_place.event.is_taken() && !reserved => Err(Error::Busy),
             Some(Events::Sealed { lane, stream }) => {
                 let waited = lane.bells().any();
                 lane.send(parts, stream.as_fd()).map(|sent| {
@@ -260,7 +269,11 @@ impl Connection {
     }
 
     /// Counts a message that was sent, and sees to it that one that was kept will be.
-    fn finish(self: &Arc<Self>, sent: Result<Sent>, counter: &crate::sync::AtomicU64) -> Result<usize> {
+    pub(super) fn finish(
+        self: &Arc<Self>,
+        sent: Result<Sent>,
+        counter: &crate::sync::AtomicU64,
+    ) -> Result<usize> {
         let result = match sent {
             Ok(Sent::Kept(n)) => self.start_retry().map(|()| n),
             Ok(Sent::Out(n)) => Ok(n),
@@ -399,8 +412,9 @@ impl Connection {
         }
     }
 
-    /// Whether messages travel in sealed memory.
-    pub(super) fn is_sealed(&self) -> bool {
+    /// Whether messages travel in sealed memory; false before the connection is open.
+    #[must_use]
+    pub fn is_sealed(&self) -> bool {
         self.channels.get().is_some_and(|channels| channels.sealed)
     }
 

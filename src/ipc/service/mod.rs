@@ -9,6 +9,7 @@
 //! | `connection` | one client: sending, settings, counters |
 //! | `dispatch` | what happens when a descriptor is ready |
 //! | `awake` | how long it stays with one client, and requests in sealed memory |
+//! | `in_place` | events in place, and many at once |
 //! | `lifecycle` | references, disconnecting, the order of callbacks |
 //! | `buffers` | private memory that messages of untrusted clients are copied into |
 //!
@@ -16,15 +17,17 @@
 
 mod admit;
 mod awake;
-mod buffers;
+pub(super) mod buffers;
 mod connection;
 mod dispatch;
+mod in_place;
 mod lifecycle;
 mod open;
 
 pub use admit::HalfOpen;
 pub use connection::{Auth, Connection};
 pub use dispatch::Request;
+pub use in_place::ReservedEvent;
 
 use super::poll::{Events as PollEvents, Poller, Priority, QUIET, READABLE, Watch};
 use super::stats::{ServiceCounters, ServiceStats};

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//! Events written in place and many at once. See [`crate::ipc::in_place`] for the rules.
+//!
+//! A client may leave while an event is being written for it. The event's memory stays then until it is committed, which
+//! fails, or given back, or the connection's memory goes.
+
+use super::super::client::as_many_as_fit;
+use super::super::dgram::Sent;
+use super::super::in_place::{Draft, NotSent, Slot, Workshop};
+use super::super::sealed::Bell;
+use super::connection::{Connection, Events};
+use crate::sync::Ordering::Relaxed;
+use crate::{Error, Result};
+use std::fmt;
+use std::os::fd::AsFd;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+/// What is open on a connection.
+#[derive(Default)]
+pub(super) struct InPlace {
+    pub event: Slot<Draft>,
+    workshop: Workshop,
+}
+
+/// Room for one event. Dropping it before [`ReservedEvent::commit`] gives the room back.
+#[must_use]
+pub struct ReservedEvent<'a> {
+    connection: &'a Arc<Connection>,
+    draft: Option<Draft>,
+}
+
+impl ReservedEvent<'_> {
+    /// Bytes that may be filled; 0 once it is committed.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.draft.as_ref().map_or(0, Draft::len)
+    }
+
+    /// Whether nothing can be filled.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Copies `data` to `offset` within the event. [`Error::Invalid`] when it does not all fit, and after the commit.
+    pub fn fill(&mut self, offset: usize, data: &[u8]) -> Result<()> {
+        self.draft.as_mut().ok_or(Error::Invalid)?.fill(offset, data)
+    }
+
+    /// Sends the first `len` bytes. Errors as from [`Connection::send_event`]; after [`Error::Busy`] and
+    /// [`Error::Invalid`] (for more than was reserved) the event is still there.
+    pub fn commit(&mut self, len: usize) -> Result<usize> {
+        let draft = self.draft.take().ok_or(Error::Invalid)?;
+        self.connection.commit_draft(draft, len).map_err(|(e, draft)| {
+            self.draft = draft;
+            e
+        })
+    }
+
+    /// Leaves the event open for [`Connection::commit_reserved_event`] and [`Connection::cancel_reserved_event`], for
+    /// callers that cannot keep this guard. The address is a multiple of 8, may be written until then and while the
+    /// connection is referenced, and is None after the commit.
+    pub fn detach(mut self) -> Option<NonNull<u8>> {
+        let mut draft = self.draft.take()?;
+        let address = draft.address();
+        self.connection.in_place.event.leave(draft);
+        Some(address)
+    }
+}
+
+impl Drop for ReservedEvent<'_> {
+    fn drop(&mut self) {
+        if let Some(draft) = self.draft.take() {
+            self.connection.drop_draft(draft);
+        }
+    }
+}
+
+impl fmt::Debug for ReservedEvent<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReservedEvent").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    /// Room for an event of up to `len` bytes: in sealed memory where the client will read it, otherwise in private memory.
+    /// While it is open, other events get [`Error::Busy`].
+    ///
+    /// [`Error::InUse`] when one is open already; otherwise as [`Connection::send_event`].
+    pub fn reserve_event(self: &Arc<Self>, len: usize) -> Result<ReservedEvent<'_>> {
+        let channels = self.open_channels()?;
+        if len > self.max_msg_size as usize {
+            return Err(Error::TooBig);
+        }
+        let InPlace { event: slot, workshop } = &self.in_place;
+        workshop.ensure_own()?;
+        let draft = match channels.events.lock().as_mut() {
+            None => Err(Error::Disconnected),
+            Some(Events::Sealed { lane, .. }) => slot.open(|| lane.reserve(len).map(Draft::Sealed)),
+            Some(Events::Shm { ring, .. }) => slot.open(|| ring.probe(len).map(|()| workshop.draft(len))),
+            Some(Events::Socket(_)) => slot.open(|| Ok(workshop.draft(len))),
+        };
+        match draft {
+            Ok(draft) => Ok(ReservedEvent { connection: self, draft: Some(draft) }),
+            // Counted, and a broken lane ends the connection, as for an event that was not sent.
+            Err(e) => Err(self.finish(Err(e), &self.counters.events).err().unwrap_or(e)),
+        }
+    }
+
+    fn commit_draft(self: &Arc<Self>, draft: Draft, len: usize) -> std::result::Result<usize, NotSent> {
+        if len > draft.len() {
+            return Err((Error::Invalid, Some(draft)));
+        }
+        let channels = match self.in_place.workshop.ensure_own().and_then(|()| self.open_channels()) {
+            Ok(channels) => channels,
+            Err(e) => {
+                self.drop_draft(draft);
+                return Err((e, None));
+            }
+        };
+        let room = match draft {
+            Draft::Sealed(room) => room,
+            Draft::Private(buffer, reserved) => {
+                return match self.put_event(&[buffer.read(len)], true) {
+                    Err(Error::Busy) => Err((Error::Busy, Some(Draft::Private(buffer, reserved)))),
+                    sent => {
+                        self.drop_draft(Draft::Private(buffer, reserved));
+                        sent.map_err(|e| (e, None))
+                    }
+                };
+            }
+        };
+        let mut full = false;
+        let sent = match channels.events.lock().as_mut() {
+            Some(Events::Sealed { lane, stream }) => {
+                let waited = lane.bells().any();
+                lane.commit(room, len, stream.as_fd()).map(|sent| {
+                    full = sent.bell == Bell::NoRoom && !waited;
+                    Sent::Out(sent.bytes)
+                })
+            }
+            _ => Err(Error::Disconnected),
+        };
+        self.in_place.event.close();
+        if full {
+            self.watch_stream(true);
+        }
+        self.finish(sent, &self.counters.events).map_err(|e| (e, None))
+    }
+
+    fn drop_draft(&self, draft: Draft) {
+        self.in_place.workshop.discard(draft);
+        self.in_place.event.close();
+    }
+
+    /// Sends what [`ReservedEvent::detach`] left, as [`ReservedEvent::commit`]. [`Error::Invalid`] when there is nothing.
+    pub fn commit_reserved_event(self: &Arc<Self>, len: usize) -> Result<usize> {
+        let draft = self.in_place.event.resume().ok_or(Error::Invalid)?;
+        self.commit_draft(draft, len).map_err(|(e, draft)| {
+            if let Some(draft) = draft {
+                self.in_place.event.leave(draft);
+            }
+            e
+        })
+    }
+
+    /// Gives back the room that [`ReservedEvent::detach`] left; nothing happens when there is none.
+    pub fn cancel_reserved_event(&self) {
+        if let Some(draft) = self.in_place.event.resume() {
+            self.drop_draft(draft);
+        }
+    }
+
+    /// Sends events as long as there is room, and tells the client once. Returns how many were sent, at least one;
+    /// otherwise the error of the first one as from [`Connection::send_event`], and [`Error::Invalid`] for none at all.
+    pub fn send_events(self: &Arc<Self>, messages: &[&[u8]]) -> Result<usize> {
+        let channels = self.open_channels()?;
+        let most = self.max_msg_size as usize;
+        let fitting = messages.iter().take_while(|message| message.len() <= most).count();
+        if fitting == 0 {
+            return Err(if messages.is_empty() { Error::Invalid } else { Error::TooBig });
+        }
+        let messages = &messages[..fitting];
+        let mut full = false;
+        let sent = match channels.events.lock().as_mut() {
+            None => Err(Error::Disconnected),
+            Some(_) if self.in_place.event.is_taken() => Err(Error::Busy),
+            Some(Events::Sealed { lane, stream }) => {
+                let waited = lane.bells().any();
+                lane.send_many(messages, stream.as_fd()).map(|(count, bell)| {
+                    full = bell == Bell::NoRoom && !waited;
+                    Sent::Out(count)
+                })
+            }
+            Some(Events::Shm { ring, bells, stream }) => {
+                as_many_as_fit(messages, |message| ring.send(&[message]).map(drop))
+                    .inspect(|&count| {
+                        let waited = bells.any();
+                        full = matches!(bells.ring_times(count, stream.as_fd()), Ok(false)) && !waited;
+                    })
+                    .map(Sent::Out)
+            }
+            Some(Events::Socket(outbox)) => {
+                let mut kept = false;
+                let count = as_many_as_fit(messages, |message| {
+                    kept |= matches!(outbox.send(&[message])?, Sent::Kept(_));
+                    Ok(())
+                });
+                count.map(if kept { Sent::Kept } else { Sent::Out })
+            }
+        };
+        if full {
+            self.watch_stream(true);
+        }
+        let count = self.finish(sent, &self.counters.events)?;
+        self.counters.events.fetch_add(count as u64 - 1, Relaxed);
+        Ok(count)
+    }
+}
