@@ -13,6 +13,7 @@ pub mod private;
 pub mod qbarray;
 pub mod qbatomic;
 pub mod qbhdb;
+pub mod qbipc_ext;
 pub mod qbipcc;
 pub mod qbipcs;
 pub mod qblog;

@@ -32,7 +32,7 @@ impl qb_ipcc_connection {
 ///
 /// # Safety
 /// `c` is NULL or an open handle.
-unsafe fn open<'a>(c: *mut qb_ipcc_connection_t) -> Option<&'a Client> {
+pub(crate) unsafe fn open<'a>(c: *mut qb_ipcc_connection_t) -> Option<&'a Client> {
     // SAFETY: the caller's contract.
     unsafe { borrow(c) }.and_then(|c| c.client.get())
 }
