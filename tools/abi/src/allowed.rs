@@ -9,6 +9,10 @@ const DIFFERENCES: &[(&str, &str, &str)] = &[(
     "we offer the interface of 2.0.10, the reference here is an older 2.0.x",
 )];
 
+/// Headers that the reference does not have, and why we have them.
+pub const OWN_HEADERS: &[(&str, &str)] =
+    &[("qbipc_ext.h", "messages in place and in batches, beyond the interface of libqb")];
+
 /// Undefined symbols without a version that are no dependency on another library, and why.
 pub const UNVERSIONED: &[(&str, &str)] = &[
     ("__tls_get_addr", "provided by the dynamic loader, which every dynamic program has"),

@@ -60,10 +60,22 @@ fn compare(args: &Arguments, report: &mut Report) -> Result<(), String> {
     for header in &args.required {
         report.check(theirs.contains(header), || format!("{header} is required but the reference has none"));
     }
-    for header in ours.difference(&theirs) {
-        report.fail(format!("{header}: the reference has no such header"));
-    }
     let exported = object::Object::read(&args.our_so)?;
+    let reference_exports = object::Object::read(&args.reference_so)?;
+    for header in ours.difference(&theirs) {
+        let Some((_, reason)) = allowed::OWN_HEADERS.iter().find(|(name, _)| name == header) else {
+            report.fail(format!("{header}: the reference has no such header"));
+            continue;
+        };
+        let before = report.counts();
+        for name in &bindings::of(&args.ours, header)?.symbols {
+            report.check(exported.exports(name), || format!("{header}: {name} is not exported"));
+            report.check(!reference_exports.exports(name), || {
+                format!("{header}: {name} is the reference's own name")
+            });
+        }
+        println!("{header}: {}, not in the reference: {reason}", report.since(before));
+    }
     for header in &theirs {
         if !ours.contains(header) {
             if args.required.contains(header) {
@@ -91,7 +103,7 @@ fn compare(args: &Arguments, report: &mut Report) -> Result<(), String> {
     }
     let before = report.counts();
     let list = fs::read_to_string(&args.symbols).map_err(|e| format!("{}: {e}", args.symbols.display()))?;
-    object::compare(&object::Object::read(&args.reference_so)?, &exported, &object::listed(&list), report);
+    object::compare(&reference_exports, &exported, &object::listed(&list), report);
     println!("{}: {}", args.our_so.display(), report.since(before));
     Ok(())
 }
