@@ -1,0 +1,690 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * qb/qbipc_ext.h: messages in place and in batches, on both transports. The reference has no such header: run-both runs
+ * programs that include it on our library only, in sealed memory and without it.
+ */
+#include "ipc_scenarios.h"
+
+#include <qb/qbipc_ext.h>
+
+#include <pthread.h>
+
+enum ext_command {
+	EXT_SEALED = 1000, /* value: is the connection sealed */
+	EXT_RESERVE,	   /* reserves an event of arg0 bytes; value: the result */
+	EXT_COMMIT,	   /* fills and commits arg0 bytes, number arg1 */
+	EXT_CANCEL,
+	EXT_SEND,	   /* an ordinary event of arg0 bytes */
+	EXT_MANY,	   /* arg0 events of arg1 bytes at once, numbered from 0 */
+	EXT_ODD,	   /* NULL and impossible arguments: kit.probe */
+	EXT_KEEP_ROOM,	   /* reserves arg0 bytes for this client and keeps the connection */
+	EXT_USE_ROOM,	   /* writes all of it and commits, on the kept connection: kit.probe */
+};
+
+static struct {
+	void *room;
+	size_t len;
+	qb_ipcs_connection_t *kept;
+} ext;
+
+static int64_t ext_many(qb_ipcs_connection_t *c, size_t count, size_t size)
+{
+	struct iovec *iov = calloc(count, sizeof *iov);
+	char *bytes = malloc(count * size);
+	int64_t n;
+
+	for (size_t i = 0; i < count; i++) {
+		struct kit_event *e = (void *)(bytes + i * size);
+
+		kit_fill(e, size, (unsigned)i);
+		e->hdr.id = KIT_EVENT_ID;
+		e->hdr.size = (int32_t)size;
+		e->seq = (int64_t)i;
+		iov[i] = (struct iovec){e, size};
+	}
+	n = qb_ipcs_event_send_many(c, iov, count);
+	free(bytes);
+	free(iov);
+	return n;
+}
+
+static void ext_odd(qb_ipcs_connection_t *c)
+{
+	volatile int64_t *probe = ks.k->probe;
+	struct iovec hole = {NULL, 8};
+	void *room;
+
+	probe[0] = qb_ipcs_event_reserve(NULL, 8, &room);
+	probe[1] = qb_ipcs_event_reserve(c, 8, NULL);
+	probe[2] = qb_ipcs_event_commit(NULL, 0);
+	probe[3] = qb_ipcs_event_commit(c, 0);
+	probe[4] = qb_ipcs_event_send_many(NULL, &hole, 1);
+	probe[5] = qb_ipcs_event_send_many(c, NULL, 1);
+	probe[6] = qb_ipcs_event_send_many(c, &hole, 1);
+	probe[7] = qb_ipcs_event_send_many(c, &hole, 0);
+	qb_ipcs_event_cancel(NULL);
+	qb_ipcs_event_cancel(c);
+	CHECK_EQ(qb_ipcs_connection_is_sealed(NULL), QB_FALSE);
+}
+
+static int ext_command(qb_ipcs_connection_t *c, const struct kit_request *r)
+{
+	int32_t a = r->arg[0], b = r->arg[1];
+	int64_t value = 0;
+
+	switch (r->hdr.id) {
+	case EXT_SEALED:
+		value = qb_ipcs_connection_is_sealed(c);
+		break;
+	case EXT_RESERVE:
+		value = qb_ipcs_event_reserve(c, (size_t)a, &ext.room);
+		if (value >= 0) {
+			CHECK_EQ((uintptr_t)ext.room % 8, 0);
+			memset(ext.room, 0xee, (size_t)a);
+		}
+		break;
+	case EXT_COMMIT:
+		if (ext.room != NULL && a >= (int32_t)sizeof(struct kit_event) && a <= 4096) {
+			struct kit_event *e = ext.room;
+
+			kit_fill(e, (size_t)a, (unsigned)b);
+			e->hdr.id = KIT_EVENT_ID;
+			e->hdr.size = a;
+			e->seq = b;
+		}
+		value = qb_ipcs_event_commit(c, (size_t)a);
+		break;
+	case EXT_CANCEL:
+		qb_ipcs_event_cancel(c);
+		break;
+	case EXT_SEND:
+		value = ks_event(c, 0, (size_t)a);
+		break;
+	case EXT_MANY:
+		value = ext_many(c, (size_t)a, (size_t)b);
+		break;
+	case EXT_ODD:
+		ext_odd(c);
+		break;
+	case EXT_KEEP_ROOM:
+		qb_ipcs_connection_ref(c);
+		ext.kept = c;
+		ext.len = (size_t)a;
+		value = qb_ipcs_event_reserve(c, ext.len, &ext.room);
+		break;
+	case EXT_USE_ROOM:
+		memset(ext.room, 0x55, ext.len);
+		ks.k->probe[0] = qb_ipcs_event_commit(ext.kept, ext.len);
+		ks.k->probe[1] = qb_ipcs_event_commit(ext.kept, ext.len);
+		ks.k->probe[2] = qb_ipcs_event_reserve(ext.kept, 8, &ext.room);
+		ks.k->probe[3] = ext_many(ext.kept, 2, 64);
+		qb_ipcs_event_cancel(ext.kept);
+		qb_ipcs_connection_unref(ext.kept);
+		break;
+	default:
+		return 0;
+	}
+	ks_reply(c, r->hdr.id, value);
+	return 1;
+}
+
+/* Whether an address is in memory that was made for a connection. */
+static int is_shared(const void *at)
+{
+	char line[512];
+	unsigned long from, to;
+	FILE *maps = fopen("/proc/self/maps", "r");
+	int found = 0;
+
+	while (maps != NULL && fgets(line, sizeof line, maps) != NULL) {
+		if (sscanf(line, "%lx-%lx", &from, &to) == 2 && (uintptr_t)at >= from && (uintptr_t)at < to) {
+			found = strstr(line, "/memfd:qb") != NULL;
+		}
+	}
+	if (maps != NULL) {
+		fclose(maps);
+	}
+	return found;
+}
+
+static int expect_sealed(void)
+{
+	const char *sealed = getenv("LIBQB_SEALED");
+
+	return T == QB_IPC_SHM && (sealed == NULL || strcmp(sealed, "0") != 0);
+}
+
+static ssize_t reserve_echo(qb_ipcc_connection_t *c, size_t len)
+{
+	void *room = NULL;
+	ssize_t n = qb_ipcc_request_reserve(c, len, &room);
+
+	if (n >= 0) {
+		struct qb_ipc_request_header *q = room;
+
+		kit_fill(q, len, (unsigned)len);
+		q->id = KIT_ECHO;
+		q->size = (int32_t)len;
+	}
+	return n;
+}
+
+/* The next response, which has to be the echo of that many bytes. */
+static void take_echo(qb_ipcc_connection_t *c, size_t len)
+{
+	const struct qb_ipc_response_header *p;
+	const void *at = NULL;
+
+	CHECK_EQ(qb_ipcc_response_peek(c, &at, -1), len);
+	if ((p = at) != NULL) {
+		CHECK_EQ((uintptr_t)at % 8, 0);
+		CHECK_EQ(p->id, KIT_ECHO);
+		CHECK_EQ(p->size, len);
+		CHECK(kit_filled(p, len, (unsigned)len));
+	}
+	qb_ipcc_response_release(c);
+}
+
+static void both_sides_know_whether_it_is_sealed(void)
+{
+	struct kit *k = begin();
+	qb_ipcc_connection_t *c = kit_connect(k, 8192);
+
+	CHECK_EQ(qb_ipcc_is_sealed(c), expect_sealed());
+	CHECK_EQ(kit_call(c, EXT_SEALED, 0, 0), expect_sealed());
+	qb_ipcc_disconnect(c);
+	kit_end(k);
+}
+
+static void requests_are_written_where_the_server_reads_them(void)
+{
+	struct kit *k = begin();
+	qb_ipcc_connection_t *c = kit_connect(k, 20000);
+	size_t most = (size_t)qb_ipcc_get_buffer_size(c), sizes[] = {24, 25, 100, 4096, most};
+	void *room = NULL;
+
+	CHECK_EQ(qb_ipcc_request_reserve(c, most + 1, &room), -EMSGSIZE);
+	CHECK(room == NULL);
+	for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+		CHECK_EQ(reserve_echo(c, sizes[i]), sizes[i]);
+		CHECK_EQ(qb_ipcc_request_commit(c, sizes[i]), sizes[i]);
+		take_echo(c, sizes[i]);
+	}
+	CHECK_EQ(qb_ipcc_request_reserve(c, 1000, &room), 1000);
+	CHECK_EQ((uintptr_t)room % 8, 0);
+	CHECK_EQ(is_shared(room), expect_sealed());
+	memset(room, 0xff, 1000);
+	CHECK_EQ(qb_ipcc_request_reserve(c, 8, &room), -EBUSY);
+	CHECK_EQ(kit_send(c, KIT_SLEEP, 0, 0), -EAGAIN);
+	CHECK_EQ(qb_ipcc_request_commit(c, 1001), -EINVAL);
+	qb_ipcc_request_cancel(c);
+	qb_ipcc_request_cancel(c);
+	CHECK_EQ(qb_ipcc_request_commit(c, 8), -EINVAL);
+	CHECK_EQ(kit_echo(c, 64), 0);
+	CHECK_EQ(qb_ipcc_request_reserve(c, most, &room), most);
+	kit_request(room, KIT_SLEEP, sizeof(struct kit_request));
+	CHECK_EQ(qb_ipcc_request_commit(c, sizeof(struct kit_request)), sizeof(struct kit_request));
+	CHECK_EQ(qb_ipcc_recv(c, big, sizeof big, -1), sizeof(struct kit_reply));
+	CHECK_EQ(k->messages, 7);
+	qb_ipcc_disconnect(c);
+	kit_end(k);
+}
+
+static void a_server_that_takes_nothing_has_no_room_to_reserve(void)
+{
+	struct kit *k = begin();
+	qb_ipcc_connection_t *c = kit_connect(k, 8192);
+	struct kit_request r;
+	void *room;
+	long sent = 0;
+
+	CHECK_EQ(kit_echo(c, 64), 0);
+	kit_rate(k, QB_IPCS_RATE_OFF);
+	CHECK_EQ(qb_ipcc_request_reserve(c, 64, &room), -EAGAIN);
+	qb_ipcc_fc_enable_max_set(c, 0);
+	kit_request(&r, KIT_SILENT, sizeof r);
+	kit_fill(&r, sizeof r, sizeof r);
+	r.hdr = (struct qb_ipc_request_header){.id = KIT_SILENT, .size = sizeof r};
+	while (qb_ipcc_send(c, &r, sizeof r) == sizeof r) {
+		sent++;
+	}
+	if (T == QB_IPC_SHM) {
+		CHECK_EQ(qb_ipcc_request_reserve(c, sizeof r, &room), -EAGAIN);
+	} else {
+		/* Only the socket itself knows; the request is not lost when it is full. */
+		CHECK_EQ(qb_ipcc_request_reserve(c, sizeof r, &room), sizeof r);
+		memcpy(room, &r, sizeof r);
+		CHECK_EQ(qb_ipcc_request_commit(c, sizeof r), -EAGAIN);
+		CHECK_EQ(qb_ipcc_request_reserve(c, sizeof r, &room), -EBUSY);
+	}
+	kit_rate(k, QB_IPCS_RATE_FAST);
+	KIT_WAIT(k->silent == sent);
+	if (T == QB_IPC_SHM) {
+		CHECK_EQ(qb_ipcc_request_reserve(c, sizeof r, &room), sizeof r);
+		memcpy(room, &r, sizeof r);
+	}
+	CHECK_EQ(qb_ipcc_request_commit(c, sizeof r), sizeof r);
+	KIT_WAIT(k->silent == sent + 1);
+	CHECK_EQ(k->bad_silent, 0);
+	qb_ipcc_disconnect(c);
+	kit_end(k);
+}
+
+static void a_response_stays_until_it_is_released(void)
+{
+	struct kit *k = begin();
+	qb_ipcc_connection_t *c = kit_connect(k, 8192);
+	const void *at = NULL;
+
+	CHECK_EQ(qb_ipcc_response_peek(c, &at, 0), -ETIMEDOUT);
+	CHECK_EQ(qb_ipcc_response_peek(c, &at, 20), -ETIMEDOUT);
+	CHECK(at == NULL);
+	qb_ipcc_response_release(c);
+	CHECK_EQ(reserve_echo(c, 5000), 5000);
+	CHECK_EQ(qb_ipcc_request_commit(c, 5000), 5000);
+	CHECK_EQ(kit_send(c, KIT_SLEEP, 0, 0), sizeof(struct kit_request));
+	CHECK_EQ(qb_ipcc_response_peek(c, &at, -1), 5000);
+	CHECK_EQ(is_shared(at), expect_sealed());
+	CHECK_EQ(qb_ipcc_response_peek(c, &at, -1), -EBUSY);
+	CHECK_EQ(qb_ipcc_recv(c, big, sizeof big, -1), -EAGAIN);
+	CHECK(kit_filled(at, 5000, 5000));
+	qb_ipcc_response_release(c);
+	qb_ipcc_response_release(c);
+	CHECK_EQ(qb_ipcc_recv(c, big, sizeof big, -1), sizeof(struct kit_reply));
+	CHECK_EQ(qb_ipcc_recv(c, big, sizeof big, 0), -ETIMEDOUT);
+	qb_ipcc_disconnect(c);
+	kit_end(k);
+}
+
+static void an_event_that_is_shown_counts_as_queued(void)
+{
+	enum { MANY = 3000 };
+	struct kit *k = begin();
+	qb_ipcc_connection_t *c = kit_connect(k, 8192);
+	const struct kit_event *e;
+	const void *at;
+	int fd = -1;
+
+	CHECK_EQ(qb_ipcc_fd_get(c, &fd), 0);
+	CHECK_EQ(qb_ipcc_event_peek(c, &at, 0), -EAGAIN);
+	qb_ipcc_event_release(c);
+	CHECK_EQ(kit_call(c, KIT_EVENTS, MANY, 200), 0);
+	for (int i = 0; i < MANY && check_bad == 0; i++) {
+		CHECK_EQ(qb_ipcc_event_peek(c, &at, -1), 200);
+		e = at;
+		CHECK_EQ(e->seq, i);
+		CHECK_EQ(kit_readable(fd, 0), POLLIN);
+		if (i % 100 == 0) {
+			CHECK_EQ(is_shared(at), expect_sealed());
+			CHECK_EQ(qb_ipcc_event_peek(c, &at, -1), -EBUSY);
+			CHECK_EQ(qb_ipcc_event_recv(c, big, sizeof big, -1), -EAGAIN);
+			CHECK_EQ(kit_readable(fd, 0), POLLIN);
+		}
+		qb_ipcc_event_release(c);
+		if (i % 7 == 0 && ++i < MANY) {
+			CHECK_EQ(qb_ipcc_event_recv(c, big, sizeof big, -1), 200);
+			CHECK_EQ(((struct kit_event *)(void *)big)->seq, i);
+		}
+	}
+	CHECK_EQ(kit_readable(fd, 0), 0);
+	for (int i = 0; i < 300 && check_bad == 0; i++) {
+		CHECK_EQ(kit_call(c, KIT_EVENT, 64, 0), 0);
+		CHECK_EQ(qb_ipcc_event_peek(c, &at, -1), 64);
+		CHECK_EQ(kit_readable(fd, 0), POLLIN);
+		qb_ipcc_event_release(c);
+		CHECK_EQ(kit_readable(fd, 0), 0);
+	}
+	qb_ipcc_disconnect(c);
+	kit_end(k);
+}
+
+static void many_requests_have_one_announcement(void)
+{
+	enum { MANY = 3000 };
+	struct kit *k = begin();
+	qb_ipcc_connection_t *c = kit_connect(k, 8192);
+	struct kit_request r;
+	static struct iovec iov[MANY];
+	long sent = 0;
+
+	kit_request(&r, KIT_SILENT, sizeof r);
+	kit_fill(&r, sizeof r, sizeof r);
+	r.hdr = (struct qb_ipc_request_header){.id = KIT_SILENT, .size = sizeof r};
+	for (int i = 0; i < MANY; i++) {
+		iov[i] = (struct iovec){&r, sizeof r};
+	}
+	while (sent < MANY) {
+		ssize_t n = qb_ipcc_send_many(c, iov + sent, (size_t)(MANY - sent));
+
+		CHECK(n == -EAGAIN || (n >= 1 && n <= 1024));
+		if (n == -EAGAIN) {
+			kit_sleep_ms(1);
+		} else if (n < 1) {
+			break;
+		} else {
+			sent += n;
+		}
+	}
+	KIT_WAIT(k->silent == sent);
+	CHECK_EQ(k->bad_silent, 0);
+	iov[1] = (struct iovec){big, 20000};
+	CHECK_EQ(qb_ipcc_send_many(c, iov, 3), 1);
+	CHECK_EQ(qb_ipcc_send_many(c, iov + 1, 2), -EMSGSIZE);
+	CHECK_EQ(qb_ipcc_send_many(c, iov, 0), -EINVAL);
+	CHECK_EQ(qb_ipcc_send_many(c, NULL, 1), -EINVAL);
+	CHECK_EQ(kit_echo(c, 64), 0);
+	CHECK_EQ(k->silent, sent + 1);
+	qb_ipcc_disconnect(c);
+	kit_end(k);
+}
+
+static void events_are_written_where_the_client_reads_them(void)
+{
+	struct kit *k = begin();
+	qb_ipcc_connection_t *c = kit_connect(k, 8192);
+	struct kit_event *e = (void *)big;
+	int fd = -1, most = qb_ipcc_get_buffer_size(c);
+
+	CHECK_EQ(qb_ipcc_fd_get(c, &fd), 0);
+	CHECK_EQ(kit_call(c, EXT_RESERVE, most + 1, 0), -EMSGSIZE);
+	CHECK_EQ(kit_call(c, EXT_RESERVE, most, 0), most);
+	CHECK_EQ(kit_call(c, EXT_CANCEL, 0, 0), 0);
+	CHECK_EQ(kit_call(c, EXT_RESERVE, 2000, 0), 2000);
+	CHECK_EQ(kit_readable(fd, 0), 0);
+	CHECK_EQ(kit_call(c, EXT_RESERVE, 8, 0), -EBUSY);
+	CHECK_EQ(kit_call(c, EXT_SEND, 64, 0), -EAGAIN);
+	CHECK_EQ(kit_call(c, EXT_MANY, 3, 64), -EAGAIN);
+	CHECK_EQ(kit_call(c, EXT_COMMIT, 2001, 0), -EINVAL);
+	CHECK_EQ(kit_call(c, EXT_COMMIT, 1500, 42), 1500);
+	CHECK_EQ(kit_call(c, EXT_COMMIT, 1500, 42), -EINVAL);
+	CHECK_EQ(qb_ipcc_event_recv(c, big, sizeof big, -1), 1500);
+	CHECK_EQ(e->seq, 42);
+	e->seq = 0;
+	CHECK(kit_filled(big + sizeof *e, 0, 0));
+	CHECK_EQ(kit_readable(fd, 0), 0);
+	CHECK_EQ(kit_call(c, EXT_SEND, 64, 0), 64);
+	CHECK_EQ(qb_ipcc_event_recv(c, big, sizeof big, -1), 64);
+	CHECK_EQ(kit_call(c, EXT_MANY, 5, 64), 5);
+	for (int i = 0; i < 5; i++) {
+		CHECK_EQ(qb_ipcc_event_recv(c, big, sizeof big, -1), 64);
+		CHECK_EQ(e->seq, i);
+	}
+	CHECK_EQ(kit_readable(fd, 0), 0);
+	CHECK_EQ(kit_call(c, EXT_MANY, 2, 20000), -EMSGSIZE);
+	CHECK_EQ(kit_call(c, KIT_STATS, 0, 0), 0);
+	CHECK_EQ(k->cstats.events, 7);
+	qb_ipcc_disconnect(c);
+	kit_end(k);
+}
+
+static void more_events_than_fit_are_sent_as_far_as_they_do(void)
+{
+	struct kit *k = begin();
+	qb_ipcc_connection_t *c = kit_connect(k, 8192);
+	int64_t n = kit_call(c, EXT_MANY, 1000, 2000);
+	int fd = -1;
+
+	CHECK(n >= 1 && n < 1000);
+	CHECK_EQ(kit_call(c, EXT_MANY, 10, 2000), -EAGAIN);
+	for (int i = 0; i < n; i++) {
+		CHECK_EQ(qb_ipcc_event_recv(c, big, sizeof big, -1), 2000);
+		CHECK_EQ(((struct kit_event *)(void *)big)->seq, i);
+	}
+	CHECK_EQ(qb_ipcc_fd_get(c, &fd), 0);
+	CHECK_EQ(kit_readable(fd, 0), 0);
+	qb_ipcc_disconnect(c);
+	kit_end(k);
+}
+
+static void odd_arguments_are_refused(void)
+{
+	struct kit *k = begin();
+	qb_ipcc_connection_t *c = kit_connect(k, 8192);
+	struct iovec hole = {NULL, 8};
+	const void *at;
+	void *room;
+
+	CHECK_EQ(qb_ipcc_request_reserve(NULL, 8, &room), -EINVAL);
+	CHECK_EQ(qb_ipcc_request_reserve(c, 8, NULL), -EINVAL);
+	CHECK_EQ(qb_ipcc_request_reserve(c, SIZE_MAX, &room), -EMSGSIZE);
+	CHECK_EQ(qb_ipcc_request_commit(NULL, 8), -EINVAL);
+	CHECK_EQ(qb_ipcc_request_commit(c, 8), -EINVAL);
+	qb_ipcc_request_cancel(NULL);
+	qb_ipcc_request_cancel(c);
+	CHECK_EQ(qb_ipcc_response_peek(NULL, &at, 0), -EINVAL);
+	CHECK_EQ(qb_ipcc_response_peek(c, NULL, 0), -EINVAL);
+	qb_ipcc_response_release(NULL);
+	CHECK_EQ(qb_ipcc_event_peek(NULL, &at, 0), -EINVAL);
+	CHECK_EQ(qb_ipcc_event_peek(c, NULL, 0), -EINVAL);
+	qb_ipcc_event_release(NULL);
+	CHECK_EQ(qb_ipcc_send_many(NULL, &hole, 1), -EINVAL);
+	CHECK_EQ(qb_ipcc_send_many(c, &hole, 1), -EINVAL);
+	CHECK_EQ(qb_ipcc_is_sealed(NULL), QB_FALSE);
+	CHECK_EQ(kit_call(c, EXT_ODD, 0, 0), 0);
+	for (int i = 0; i < 8; i++) {
+		CHECK_EQ(k->probe[i], -EINVAL);
+	}
+	CHECK_EQ(kit_echo(c, 64), 0);
+	qb_ipcc_disconnect(c);
+	kit_end(k);
+}
+
+static void what_another_users_server_sends_is_copied(void)
+{
+	struct kit *k = kit_new(T);
+	qb_ipcc_connection_t *c;
+	const void *at = NULL;
+	void *room = NULL;
+
+	k->opt.setuid = 65534;
+	kit_start(k);
+	c = kit_connect(k, 8192);
+	CHECK_EQ(qb_ipcc_is_sealed(c), expect_sealed());
+	CHECK_EQ(qb_ipcc_request_reserve(c, 64, &room), 64);
+	CHECK_EQ(is_shared(room), expect_sealed());
+	qb_ipcc_request_cancel(c);
+	CHECK_EQ(reserve_echo(c, 3000), 3000);
+	CHECK_EQ(qb_ipcc_request_commit(c, 3000), 3000);
+	CHECK_EQ(qb_ipcc_response_peek(c, &at, -1), 3000);
+	CHECK_EQ(is_shared(at), 0);
+	CHECK(kit_filled(at, 3000, 3000));
+	qb_ipcc_response_release(c);
+	CHECK_EQ(kit_call(c, KIT_EVENT, 100, 0), 0);
+	CHECK_EQ(qb_ipcc_event_peek(c, &at, -1), 100);
+	CHECK_EQ(is_shared(at), 0);
+	CHECK(kit_filled(at, 100, 100));
+	qb_ipcc_event_release(c);
+	CHECK_EQ(kit_echo(c, 64), 0);
+	qb_ipcc_disconnect(c);
+	kit_end(k);
+}
+
+static void an_event_outlives_its_client(void)
+{
+	struct kit *k = begin();
+	qb_ipcc_connection_t *c = kit_connect(k, 8192), *other = kit_connect(k, 8192);
+
+	CHECK_EQ(kit_call(c, EXT_KEEP_ROOM, 8000, 0), 8000);
+	qb_ipcc_disconnect(c);
+	KIT_WAIT(k->closed == 1);
+	CHECK_EQ(kit_call(other, EXT_USE_ROOM, 0, 0), 0);
+	CHECK_EQ(k->probe[0], -ENOTCONN);
+	CHECK_EQ(k->probe[1], -EINVAL);
+	CHECK_EQ(k->probe[2], -ENOTCONN);
+	CHECK_EQ(k->probe[3], -ENOTCONN);
+	KIT_WAIT(k->destroyed == 1);
+	qb_ipcc_disconnect(other);
+	kit_end(k);
+}
+
+static void what_is_open_outlives_the_server(void)
+{
+	struct kit *k = begin();
+	qb_ipcc_connection_t *c = kit_connect(k, 8192);
+	const void *response = NULL, *event = NULL;
+	void *room = NULL;
+
+	CHECK_EQ(kit_call(c, KIT_EVENT, 100, 0), 0);
+	CHECK_EQ(reserve_echo(c, 500), 500);
+	CHECK_EQ(qb_ipcc_request_commit(c, 500), 500);
+	CHECK_EQ(qb_ipcc_response_peek(c, &response, -1), 500);
+	CHECK_EQ(qb_ipcc_event_peek(c, &event, -1), 100);
+	CHECK_EQ(qb_ipcc_request_reserve(c, 1000, &room), 1000);
+	kit_kill(k);
+	KIT_WAIT(!qb_ipcc_is_connected(c));
+	memset(room, 1, 1000);
+	CHECK(kit_filled(response, 500, 500));
+	CHECK(kit_filled(event, 100, 100));
+	CHECK_EQ(qb_ipcc_request_commit(c, 1000), -ENOTCONN);
+	CHECK_EQ(qb_ipcc_request_commit(c, 1000), -EINVAL);
+	CHECK_EQ(qb_ipcc_request_reserve(c, 8, &room), -ENOTCONN);
+	qb_ipcc_response_release(c);
+	qb_ipcc_event_release(c);
+	CHECK_EQ(qb_ipcc_response_peek(c, &response, 0), -ENOTCONN);
+	qb_ipcc_disconnect(c);
+	kit_shm_entries(k->server, 1);
+}
+
+static void a_connection_may_end_with_everything_open(void)
+{
+	struct kit *k = begin();
+	qb_ipcc_connection_t *c = kit_connect(k, 8192);
+	const void *at;
+	void *room;
+
+	CHECK_EQ(kit_call(c, KIT_EVENT, 100, 0), 0);
+	CHECK_EQ(kit_send(c, KIT_SLEEP, 0, 0), sizeof(struct kit_request));
+	CHECK_EQ(qb_ipcc_response_peek(c, &at, -1), sizeof(struct kit_reply));
+	CHECK_EQ(qb_ipcc_event_peek(c, &at, -1), 100);
+	CHECK_EQ(qb_ipcc_request_reserve(c, 1000, &room), 1000);
+	qb_ipcc_disconnect(c);
+	KIT_WAIT(k->destroyed == 1);
+	kit_end(k);
+}
+
+static void a_forked_child_changes_nothing_for_its_parent(void)
+{
+	struct kit *k = begin();
+	qb_ipcc_connection_t *c = kit_connect(k, 8192);
+	const void *response = NULL, *event = NULL, *at;
+	int fd = -1, status = -1;
+	void *room;
+	pid_t child;
+
+	CHECK_EQ(qb_ipcc_fd_get(c, &fd), 0);
+	CHECK_EQ(kit_call(c, KIT_EVENT, 100, 0), 0);
+	CHECK_EQ(reserve_echo(c, 500), 500);
+	CHECK_EQ(qb_ipcc_request_commit(c, 500), 500);
+	CHECK_EQ(qb_ipcc_response_peek(c, &response, -1), 500);
+	CHECK_EQ(qb_ipcc_event_peek(c, &event, -1), 100);
+	CHECK_EQ(reserve_echo(c, 600), 600);
+	fflush(stdout);
+	child = fork();
+	if (child == 0) {
+		CHECK_EQ(qb_ipcc_request_commit(c, 600), -ENOTCONN);
+		qb_ipcc_request_cancel(c);
+		qb_ipcc_response_release(c);
+		qb_ipcc_event_release(c);
+		CHECK_EQ(qb_ipcc_request_reserve(c, 8, &room), -ENOTCONN);
+		CHECK_EQ(qb_ipcc_response_peek(c, &at, 0), -ENOTCONN);
+		CHECK_EQ(qb_ipcc_event_peek(c, &at, 0), -ENOTCONN);
+		qb_ipcc_disconnect(c);
+		fflush(stdout);
+		_exit(check_bad == 0 ? 0 : 1);
+	}
+	CHECK_EQ(waitpid(child, &status, 0), child);
+	CHECK_EQ(status, 0);
+	CHECK_EQ(kit_readable(fd, 0), POLLIN);
+	CHECK(kit_filled(response, 500, 500));
+	CHECK(kit_filled(event, 100, 100));
+	qb_ipcc_event_release(c);
+	CHECK_EQ(kit_readable(fd, 0), 0);
+	qb_ipcc_response_release(c);
+	CHECK_EQ(qb_ipcc_request_commit(c, 600), 600);
+	take_echo(c, 600);
+	CHECK_EQ(kit_echo(c, 64), 0);
+	qb_ipcc_disconnect(c);
+	kit_end(k);
+}
+
+static void *write_in_place(void *c)
+{
+	for (int i = 0; i < 400; i++) {
+		ssize_t n;
+
+		while ((n = reserve_echo(c, 400)) == -EBUSY || n == -EAGAIN) {
+			sched_yield();
+		}
+		CHECK_EQ(n, 400);
+		while ((n = qb_ipcc_request_commit(c, 400)) == -EAGAIN) {
+			sched_yield();
+		}
+		CHECK_EQ(n, 400);
+	}
+	return NULL;
+}
+
+static void *write_otherwise(void *c)
+{
+	char q[400];
+
+	kit_fill(q, sizeof q, sizeof q);
+	memcpy(q, &(struct qb_ipc_request_header){.id = KIT_ECHO, .size = sizeof q}, sizeof(struct qb_ipc_request_header));
+	for (int i = 0; i < 400; i++) {
+		ssize_t n;
+
+		while ((n = qb_ipcc_send(c, q, sizeof q)) == -EAGAIN) {
+			sched_yield();
+		}
+		CHECK_EQ(n, 400);
+	}
+	return NULL;
+}
+
+static void threads_do_not_disturb_what_is_reserved(void)
+{
+	struct kit *k = begin();
+	qb_ipcc_connection_t *c = kit_connect(k, 8192);
+	pthread_t threads[3];
+
+	for (int i = 0; i < 3; i++) {
+		CHECK_EQ(pthread_create(&threads[i], NULL, i == 1 ? write_otherwise : write_in_place, c), 0);
+	}
+	for (int i = 0; i < 3 * 400; i++) {
+		take_echo(c, 400);
+	}
+	for (int i = 0; i < 3; i++) {
+		CHECK_EQ(pthread_join(threads[i], NULL), 0);
+	}
+	qb_ipcc_disconnect(c);
+	kit_end(k);
+}
+
+int main(int argc, char **argv)
+{
+	ks_more = ext_command;
+	kit_main(argc, argv);
+	for (int transport = 0; transport < 2; transport++) {
+		T = transport == 0 ? QB_IPC_SHM : QB_IPC_SOCKET;
+		RUN_T(both_sides_know_whether_it_is_sealed);
+		RUN_T(requests_are_written_where_the_server_reads_them);
+		RUN_T(a_server_that_takes_nothing_has_no_room_to_reserve);
+		RUN_T(a_response_stays_until_it_is_released);
+		RUN_T(an_event_that_is_shown_counts_as_queued);
+		RUN_T(many_requests_have_one_announcement);
+		RUN_T(events_are_written_where_the_client_reads_them);
+		RUN_T(more_events_than_fit_are_sent_as_far_as_they_do);
+		RUN_T(odd_arguments_are_refused);
+		RUN_T(an_event_outlives_its_client);
+		RUN_T(what_is_open_outlives_the_server);
+		RUN_T(a_connection_may_end_with_everything_open);
+		RUN_T(a_forked_child_changes_nothing_for_its_parent);
+		RUN_T(threads_do_not_disturb_what_is_reserved);
+		if (geteuid() == 0) {
+			RUN_T(what_another_users_server_sends_is_copied);
+		} else {
+			printf("not root: what_another_users_server_sends_is_copied needs it\n");
+		}
+	}
+	return check_done();
+}
