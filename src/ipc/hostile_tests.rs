@@ -51,7 +51,7 @@ impl Random {
     }
 }
 
-/// Echoes, and sends an event with every third answer. Never waits, whatever a send says.
+/// Echoes, and sends an event with every third answer, in every way. Never waits, whatever a send says.
 struct Echo(AtomicU64);
 
 impl Handler for Echo {
@@ -63,9 +63,15 @@ impl Handler for Echo {
         let bytes = request.bytes();
         assert!((16..=SIZE).contains(&bytes.len()));
         let _ = connection.send_response(&[bytes]);
-        if n.is_multiple_of(3) {
-            let _ = connection.send_event(&[bytes]);
-        }
+        let _ = match n % 9 {
+            0 => connection.send_event(&[bytes]),
+            3 => connection.send_events(&[bytes, bytes]),
+            6 => connection.reserve_event(bytes.len()).and_then(|mut room| {
+                room.fill(0, bytes)?;
+                room.commit(bytes.len())
+            }),
+            _ => Ok(0),
+        };
         0
     }
 }
@@ -177,11 +183,21 @@ fn use_connection(client: &Client, random: &mut Random, moves: &AtomicU64) {
     let mut room = vec![0; SIZE];
     for _ in 0..200 {
         let len = 24 + usize::try_from(random.below(600)).unwrap();
-        let results = [
-            client.send(&[&message(len)]).map(|_| 0),
-            client.recv(&mut room, 1),
-            client.recv_event(&mut room[..100], 0),
-        ];
+        let request = message(len);
+        let in_place = random.below(2) == 0;
+        let results = if in_place {
+            let sent = client.reserve(len).and_then(|mut room| {
+                room.fill(0, &request)?;
+                room.commit(len)
+            });
+            let more = client.send_many(&[&request, &request]);
+            // What an honest server of this size could not send either may still fit the memory.
+            let held = client.peek_response(1).map(|response| response.len().min(SIZE));
+            [sent, more, held, client.peek_event(0).map(|event| event.len().min(SIZE))]
+        } else {
+            let sent = client.send(&[&request]);
+            [sent, Ok(0), client.recv(&mut room, 1), client.recv_event(&mut room[..100], 0)]
+        };
         for n in results.iter().flatten() {
             assert!(*n <= SIZE);
         }

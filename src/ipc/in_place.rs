@@ -170,9 +170,13 @@ impl Workshop {
         if self.is_inherited() { Err(Error::Disconnected) } else { Ok(()) }
     }
 
-    /// A draft in private memory.
-    pub fn draft(&self, len: usize) -> Draft {
-        Draft::Private(self.buffers.take(len), len)
+    /// A draft in private memory. [`Error::TooBig`] when there is not that much: a peer may have agreed on more.
+    pub fn draft(&self, len: usize) -> Result<Draft> {
+        const LARGE: usize = 1 << 20;
+        if len > LARGE && Vec::<u64>::new().try_reserve_exact((len / 8 + 1).next_power_of_two()).is_err() {
+            return Err(Error::TooBig);
+        }
+        Ok(Draft::Private(self.buffers.take(len), len))
     }
 
     /// Lets go of a draft's memory.
@@ -208,7 +212,7 @@ mod tests {
     #[test]
     fn a_private_draft_stays_where_it_is_and_within_its_bounds() {
         let workshop = Workshop::default();
-        let mut draft = workshop.draft(10);
+        let mut draft = workshop.draft(10).unwrap();
         let before = draft.address();
         assert_eq!(before.as_ptr() as usize % 8, 0);
         draft.fill(2, b"abcdefgh").unwrap();
@@ -219,7 +223,8 @@ mod tests {
         let mut draft = slot.resume().unwrap();
         assert_eq!(draft.address(), before);
         assert_eq!(draft.len(), 10);
-        let mut empty = workshop.draft(0);
+        assert_eq!(workshop.draft(isize::MAX.cast_unsigned() / 2).map(|_| ()), Err(Error::TooBig));
+        let mut empty = workshop.draft(0).unwrap();
         assert_eq!(empty.fill(0, b"a"), Err(Error::Invalid));
         assert_eq!(empty.address().as_ptr() as usize % 8, 0);
     }

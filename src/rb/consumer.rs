@@ -133,6 +133,12 @@ impl Consumer {
         if self.files.is_dead() { Err(Error::Disconnected) } else { Ok(came) }
     }
 
+    /// No message has more bytes than this.
+    #[must_use]
+    pub fn most(&self) -> usize {
+        self.files.size().words() as usize * 4
+    }
+
     /// The ring's files.
     #[must_use]
     pub fn files(&self) -> &Arc<RingFiles> {

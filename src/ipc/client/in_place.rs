@@ -141,13 +141,13 @@ impl Client {
                 if bells.any() && !flush_bells(bells, self.stream.as_fd())? {
                     return Err(Error::Busy);
                 }
-                slot.open(|| ring.probe(len).map(|()| workshop.draft(len)))
+                slot.open(|| ring.probe(len).and_then(|()| workshop.draft(len)))
             }
             Links::Socket { requests, .. } => {
                 if requests.control().is_dead() {
                     return Err(Error::Disconnected);
                 }
-                slot.open(|| Ok(workshop.draft(len)))
+                slot.open(|| workshop.draft(len))
             }
         }
     }

@@ -5,13 +5,13 @@
 //! |---|---|---|
 //! | sealed memory | in its lane if the server is vouched for, otherwise copied | its room in the lane; the announcement |
 //! | rings | copied | the byte that announced an event |
-//! | sockets | copied | an event's datagram |
+//! | sockets | copied | its datagram |
 //!
 //! So the event descriptor stays readable until the last event is released.
 
 use super::lanes::LATE_BYTE;
 use super::receive::SLICE;
-use super::{Client, Links, lock_until};
+use super::{Client, Inbox, Links, lock_until};
 use crate::ipc::dgram::Channel;
 use crate::ipc::in_place::{Held, Memory, Rest, Slot};
 use crate::ipc::sealed::{Listener, Record, Segment};
@@ -90,19 +90,14 @@ impl Client {
             }
             Links::Shm { responses, .. } => lock_until(responses, deadline).and_then(|mut guard| {
                 let (ring, spin) = &mut *guard;
+                let most = ring.most();
                 slot.open(|| {
-                    self.copied(Rest::Nothing, |room| self.recv_from_ring(ring, spin, room, deadline))
+                    let receive = |room: &mut [u8]| self.recv_from_ring(ring, spin, room, deadline);
+                    self.copied(most, Rest::Nothing, receive)
                 })
             }),
-            Links::Socket { requests, responses, .. } => {
-                lock_until(responses, deadline).and_then(|mut inbox| {
-                    slot.open(|| {
-                        self.copied(Rest::Nothing, |room| {
-                            self.recv_from_socket(requests, &mut inbox, room, deadline)
-                        })
-                    })
-                })
-            }
+            Links::Socket { requests, responses, .. } => lock_until(responses, deadline)
+                .and_then(|mut inbox| slot.open(|| self.look_at_datagram(requests, &mut inbox, deadline))),
         };
         let held = self.noted(held)?;
         Ok(Peeked { client: self, kind: Kind::Response, held: Some(held) })
@@ -119,22 +114,15 @@ impl Client {
                 .and_then(|mut lane| slot.open(|| self.event_in_lane(&mut lane, deadline))),
             Links::Shm { events, .. } => lock_until(events, deadline).and_then(|mut ring| {
                 slot.open(|| {
-                    let look = socket::peek;
-                    self.copied(Rest::Doorbell, |room| self.event_from_ring(&mut ring, room, deadline, look))
+                    let (most, look) = (ring.most(), socket::peek);
+                    self.copied(most, Rest::Doorbell, |room| {
+                        self.event_from_ring(&mut ring, room, deadline, look)
+                    })
                 })
             }),
             Links::Socket { events_channel, events, .. } => {
                 lock_until(events, deadline).and_then(|mut inbox| {
-                    slot.open(|| match inbox.kept.take() {
-                        // Too large for somebody's buffer; it has left its socket already.
-                        Some(kept) => self.copied(Rest::Nothing, |room| {
-                            room.get_mut(..kept.len()).ok_or(Error::Corrupt)?.copy_from_slice(&kept);
-                            Ok(kept.len())
-                        }),
-                        None => self.copied(Rest::Datagram, |room| {
-                            self.look_at_datagram(events_channel, room, deadline)
-                        }),
-                    })
+                    slot.open(|| self.look_at_datagram(events_channel, &mut inbox, deadline))
                 })
             }
         };
@@ -143,10 +131,14 @@ impl Client {
         Ok(Peeked { client: self, kind: Kind::Event, held: Some(held) })
     }
 
-    /// A message in private memory, put there by `receive`.
-    fn copied(&self, rest: Rest, receive: impl FnOnce(&mut [u8]) -> Result<usize>) -> Result<Held> {
+    /// A message in private memory of up to `most` bytes, put there by `receive`.
+    fn copied(
+        &self,
+        most: usize,
+        rest: Rest,
+        receive: impl FnOnce(&mut [u8]) -> Result<usize>,
+    ) -> Result<Held> {
         let buffers = &self.in_place.workshop.buffers;
-        let most = self.max_msg_size as usize;
         let mut buffer = buffers.take(most);
         match receive(buffer.bytes(most)) {
             Ok(len) => Ok(Held { memory: Memory::Private(buffer, len), rest }),
@@ -235,12 +227,27 @@ impl Client {
         }
     }
 
-    fn look_at_datagram(&self, channel: &Channel, room: &mut [u8], deadline: Deadline) -> Result<usize> {
+    /// The next datagram, which is copied and stays in its socket. It is measured first: what a server has agreed on may be far
+    /// more than it sends, and than there is memory for.
+    fn look_at_datagram(&self, channel: &Channel, inbox: &mut Inbox, deadline: Deadline) -> Result<Held> {
+        if let Some(kept) = inbox.kept.take() {
+            // Too large for somebody's buffer; it has left its socket already.
+            return self.copied(kept.len(), Rest::Nothing, |room| {
+                room.copy_from_slice(&kept);
+                Ok(kept.len())
+            });
+        }
         loop {
-            match socket::peek(channel.fd(), room) {
+            match socket::peek(channel.fd(), &mut [0]) {
                 Err(Error::Busy) => {}
-                Ok(n) if n > room.len() => return Err(Error::Corrupt),
-                result => return result,
+                Err(e) => return Err(e),
+                Ok(len) if len > self.max_msg_size as usize => return Err(Error::Corrupt),
+                Ok(len) => {
+                    return self.copied(len, Rest::Datagram, |room| {
+                        // Nobody else takes it meanwhile: that takes the lock that is held here.
+                        if socket::peek(channel.fd(), room)? == len { Ok(len) } else { Err(Error::Corrupt) }
+                    });
+                }
             }
             if deadline.passed() {
                 return Err(self.timed_out());
@@ -290,9 +297,13 @@ impl Client {
                 let _ = socket::recv(self.stream.as_fd(), &mut [0]);
                 slot.close();
             }
-            (Links::Socket { events_channel, events, .. }, _, Rest::Datagram) => {
-                let _lock = events.lock();
-                let _ = events_channel.recv(&mut [0]);
+            (Links::Socket { requests, responses, events_channel, events, .. }, kind, Rest::Datagram) => {
+                let (channel, inbox) = match kind {
+                    Kind::Response => (requests, responses),
+                    Kind::Event => (events_channel, events),
+                };
+                let _lock = inbox.lock();
+                let _ = channel.recv(&mut [0]);
                 slot.close();
             }
             _ => slot.close(),

@@ -153,7 +153,7 @@ impl Client {
         }
     }
 
-    pub(super) fn recv_from_socket(
+    fn recv_from_socket(
         &self,
         channel: &Channel,
         inbox: &mut Inbox,

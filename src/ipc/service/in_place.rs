@@ -98,8 +98,10 @@ impl Connection {
         let draft = match channels.events.lock().as_mut() {
             None => Err(Error::Disconnected),
             Some(Events::Sealed { lane, .. }) => slot.open(|| lane.reserve(len).map(Draft::Sealed)),
-            Some(Events::Shm { ring, .. }) => slot.open(|| ring.probe(len).map(|()| workshop.draft(len))),
-            Some(Events::Socket(_)) => slot.open(|| Ok(workshop.draft(len))),
+            Some(Events::Shm { ring, .. }) => {
+                slot.open(|| ring.probe(len).and_then(|()| workshop.draft(len)))
+            }
+            Some(Events::Socket(_)) => slot.open(|| workshop.draft(len)),
         };
         match draft {
             Ok(draft) => Ok(ReservedEvent { connection: self, draft: Some(draft) }),
