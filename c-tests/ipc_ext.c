@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * qb/qbipc_ext.h: messages in place and in batches, on both transports. The reference has no such header: run-both runs
- * programs that include it on our library only, in sealed memory and without it.
+ * qb/qbipc_ext.h: messages in place and in batches, on both transports. The reference has no such header ("ipc-ext-header"):
+ * run-both runs programs that include it on our library only, in sealed memory and without it.
  */
 #include "ipc_scenarios.h"
 #include "ipckit_ext.h"
