@@ -70,12 +70,6 @@ impl<C: Cells> Receiver<C> {
         !self.taken && self.cells.word(self.at).is_ok_and(|state| state.observe() != EMPTY)
     }
 
-    /// Whether a record was peeked and is neither reclaimed nor put back.
-    #[must_use]
-    pub fn is_taken(&self) -> bool {
-        self.taken
-    }
-
     /// The next record, which stays in the lane until [`Receiver::reclaim`] or [`Receiver::put_back`]; until then there is no
     /// other. [`Error::Corrupt`] for what no sender writes.
     #[inline(always)]

@@ -76,7 +76,7 @@ impl Talker {
 impl Listener {
     /// The next message, if it is there; [`Error::InUse`] when somebody has one already.
     pub fn peek_alone(&mut self) -> Result<Option<Record>> {
-        if self.lane.is_taken() { Err(Error::InUse) } else { self.lane.peek() }
+        if self.lane.holds() { Err(Error::InUse) } else { self.lane.peek() }
     }
 
     /// Leaves the message in the lane, as if it had not been looked at.

@@ -92,7 +92,7 @@ impl Listener {
     #[inline]
     pub fn receive(&mut self, buffer: &mut [u8]) -> Result<Option<usize>> {
         let Some(record) = self.lane.peek()? else {
-            return if self.lane.is_taken() { Err(Error::Busy) } else { Ok(None) };
+            return if self.lane.holds() { Err(Error::Busy) } else { Ok(None) };
         };
         let len = record.len();
         if len > buffer.len() {
