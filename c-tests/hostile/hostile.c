@@ -14,6 +14,7 @@
 #include "campaign.h"
 #include "client_rows.h"
 #include "peer_rows.h"
+#include "sealed_client_rows.h"
 
 #include <grp.h>
 #include <stdarg.h>
@@ -124,6 +125,7 @@ static pid_t start_hostile(const struct row *row, int *ready)
 }
 
 #include "server_rows.h"
+#include "sealed_server_rows.h"
 
 /* Whether a process uses next to no processor time in some stretch of 200 ms within three seconds. */
 static int is_idle(pid_t pid, double *least)
@@ -210,6 +212,9 @@ static void check_row(const struct row *row)
 {
 	alarm(ROW_SECONDS);
 	setenv("LIBQB_CONNECT_TIMEOUT_MS", row->flags & REVERSE ? "400" : "5000", 1);
+	if (row->flags & PLAIN) {
+		setenv("LIBQB_SEALED", "0", 1);
+	}
 	make_bystander();
 	if (row->flags & REVERSE) {
 		check_client(row);
@@ -298,5 +303,7 @@ int main(int argc, char **argv)
 	client_rows();
 	peer_rows();
 	server_rows();
+	sealed_client_rows();
+	sealed_server_rows();
 	return run_all(text, jobs);
 }

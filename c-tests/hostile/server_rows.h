@@ -444,7 +444,7 @@ static _Noreturn void client_main(const struct row *row)
 {
 	struct holds before = holds_of(getpid()), after;
 	double start = now_ms(), cpu = cpu_ms(getpid()), wall;
-	qb_ipcc_connection_t *c = qb_ipcc_connect(victim.name, WIRE_MAX_MSG);
+	qb_ipcc_connection_t *c = connect_with(row->nofile);
 	int connected = c != NULL, answers = 0, events = 0, complaints = 0;
 	struct { char room[100], guard[100000]; } *in = malloc(sizeof *in);
 
@@ -484,6 +484,7 @@ static _Noreturn void client_main(const struct row *row)
 	       after.fds - before.fds, after.maps - before.maps);
 	EXPECT(wall < 15000, "the calls took %.0f ms, with 2,000 agreed", wall);
 	EXPECT((row->flags & BUSY) || cpu < 300, "%.0f ms of processor time in %.0f ms", cpu, wall);
+	EXPECT(!(row->flags & REFUSED) || !connected, "the client takes that for a connection");
 	EXPECT(!(row->flags & WORKS) || (connected && answers == 9 && events == 6),
 	       "an honest exchange fails: connected %d, answers %d, events %d (%s)", connected, answers, events, strerror(errno));
 	fflush(stdout);
