@@ -81,7 +81,11 @@ impl<C: Cells> Receiver<C> {
             if !place.is_multiple_of(2) || place > self.words - HEAD {
                 return Err(Error::Corrupt);
             }
+            // Nobody is sent on twice: a way that leads back to where it began would be walked for ever.
+            self.cells.word(self.at)?.set(EMPTY);
             self.at = place;
+            // ORDER(record-free): pairs with `Sender::claim`, for the place that was left.
+            self.cells.tail().publish(place);
             state = self.cells.word(place)?.observe();
         }
         // EMPTY becomes a length beyond any lane here.
