@@ -14,6 +14,8 @@
 
 mod connect;
 mod lanes;
+#[cfg(test)]
+mod lanes_tests;
 mod receive;
 mod send;
 
