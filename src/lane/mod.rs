@@ -36,6 +36,8 @@ mod bell;
 mod receiver;
 mod sender;
 
+#[cfg(all(test, not(loom)))]
+pub(crate) mod delays;
 #[cfg(all(test, loom))]
 mod loom_tests;
 #[cfg(all(test, not(loom)))]
@@ -63,6 +65,13 @@ const SLACK: u32 = 4 * HEAD;
 const PAGE: u32 = 1024;
 /// The longest lane in words.
 const MOST_WORDS: u32 = 1 << 28;
+
+/// A place between two steps of a protocol, where the stress test puts delays; nothing otherwise.
+#[cfg(not(all(test, not(loom))))]
+#[inline(always)]
+pub(crate) fn step() {}
+#[cfg(all(test, not(loom)))]
+pub(crate) use delays::step;
 
 /// The memory under a lane: mapped pages in production, a heap array in tests, under the sanitizers and under loom.
 pub trait Cells {
