@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A child that inherits a connection or a service by fork() and lets go of it, in whatever way, does not hurt its parent. Both
- * transports of shared memory, and sockets.
+ * transports of shared memory, and sockets. And descriptors that are under way.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -9,6 +9,8 @@
 #include "../ipckit.h"
 
 #include <qb/qbloop.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 
 enum { ECHO = 1, FORK };
 enum how { EXITS, RETURNS, DISCONNECTS, DESTROYS, BOTH_ENDS, WAYS };
@@ -190,8 +192,66 @@ static void a_child_of_a_service_hurts_nobody(void)
 	kit_shm_entries(server, 1);
 }
 
+/* Descriptors that nobody receives are limited per user: over the limit a client is told so, and the service goes on. */
+static void too_many_descriptors_under_way_are_an_error(void)
+{
+	const uid_t uid = geteuid() == 0 ? 64321 : geteuid();
+	qb_ipcc_connection_t *c;
+	char name[64];
+	int ends[2];
+	pid_t server;
+
+	snprintf(name, sizeof name, "qbfork-%d", (int)getpid());
+	CHECK_EQ(setresuid(uid, uid, uid), 0);
+	CHECK_EQ(setrlimit(RLIMIT_NOFILE, &(struct rlimit){40, 40}), 0);
+	server = serve(name, QB_IPC_SHM);
+	c = qb_ipcc_connect(name, 0);
+	CHECK(c != NULL);
+	converse(c, ECHO, 0);
+	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+	for (int i = 0; i < 60; i++) {
+		union {
+			char room[CMSG_SPACE(sizeof(int))];
+			struct cmsghdr align;
+		} control = {{0}};
+		struct iovec iov = {"x", 1};
+		struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+
+		control.align = (struct cmsghdr){CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS};
+		memcpy(CMSG_DATA(&control.align), &ends[1], sizeof(int));
+		if (sendmsg(ends[0], &m, 0) < 0) {
+			CHECK_EQ(errno, ETOOMANYREFS);
+			break;
+		}
+	}
+	if ((getenv("LIBQB_SEALED") == NULL || strcmp(getenv("LIBQB_SEALED"), "0") != 0)) {
+		CHECK(qb_ipcc_connect(name, 0) == NULL);
+		CHECK_EQ(errno, ETOOMANYREFS);
+	}
+	converse(c, ECHO, 0);
+	close(ends[0]);
+	close(ends[1]);
+	for (int i = 0; i < 1000; i++) { /* the kernel takes its time to count them out */
+		qb_ipcc_connection_t *d = qb_ipcc_connect(name, 0);
+
+		if (d != NULL) {
+			converse(d, ECHO, 0);
+			qb_ipcc_disconnect(d);
+			qb_ipcc_disconnect(c);
+			kill(server, SIGKILL);
+			waitpid(server, NULL, 0);
+			kit_shm_entries(server, 1);
+			return;
+		}
+		kit_sleep_ms(5);
+	}
+	CHECK(!"clients are let in again");
+}
+
 int main(void)
 {
+	RUN(too_many_descriptors_under_way_are_an_error);
+
 	for (int type = QB_IPC_SOCKET; type <= QB_IPC_SHM; type++) {
 		T = (enum qb_ipc_type)type;
 		RUN(a_child_of_a_client_hurts_nobody);
