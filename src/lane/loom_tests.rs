@@ -75,7 +75,7 @@ fn loom_lane_room_is_used_again_only_after_it_was_read() {
             seen.push(value);
         }
         assert_eq!(seen, expected);
-        assert!(seen.len() >= 2, "nothing was sent");
+        assert!(!seen.is_empty(), "nothing was sent");
     });
 }
 
