@@ -14,8 +14,8 @@ enum {
 	REVERSE = 4,  /* the hostile process is the server, the victim a client */
 	WORKS = 8,    /* REVERSE: nothing wrong with this one, the client has to get its answers */
 	NO_ROOM = 16, /* the attack takes all there is; others are refused, at once, while it lasts */
-	REFUSED = 32, /* REVERSE: the client must not take this for a connection */
-	PLAIN = 64,   /* REVERSE: the client does not offer sealed memory */
+	REFUSED = 2048, /* REVERSE: the client must not take this for a connection */
+	PLAIN = 4096, /* REVERSE: the client does not offer sealed memory */
 };
 
 struct row {
