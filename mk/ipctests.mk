@@ -38,14 +38,11 @@ check-glib: $(B)/c-tests/glib-server
 	QB_TEST_LIB=reference LD_LIBRARY_PATH=$(REFERENCE_DIR) $<
 	$(ON_OURS) $<
 
-# Once in sealed memory, once on the classic wire.
 check-faults: $(B)/c-tests/faults
 	$(ON_OURS) $<
-	LIBQB_SEALED=0 $(ON_OURS) $<
 
 check-leaks: $(B)/c-tests/leaks
 	$(ON_OURS) $< $(LEAK_CYCLES) $(LEAK_KILLS)
-	LIBQB_SEALED=0 $(ON_OURS) $< $(LEAK_CYCLES) $(LEAK_KILLS)
 
 soak-connect: $(B)/c-tests/leaks
 	$(ON_OURS) $< $(SOAK_CYCLES) $(SOAK_KILLS)

@@ -12,8 +12,17 @@ SCALE_DESCRIPTORS ?= 2000
 # In all, a third each for bytes on the stream, futexes, and clients with a service.
 STRESS_MESSAGES ?= 100000000
 
+# Both carriers of shared memory: the classic wire has a run of its own.
+check-faults: check-faults-classic
+check-leaks: check-leaks-classic
+check-faults-classic: $(B)/c-tests/faults
+	LIBQB_SEALED=0 $(ON_OURS) $<
+
+check-leaks-classic: $(B)/c-tests/leaks
+	LIBQB_SEALED=0 $(ON_OURS) $< $(LEAK_CYCLES) $(LEAK_KILLS)
+
 CHECKS += check-fork check-scale
-.PHONY: check-fork check-scale check-scale-full stress-sealed tsan-sealed asan-sealed
+.PHONY: check-faults-classic check-leaks-classic check-fork check-scale check-scale-full stress-sealed tsan-sealed asan-sealed
 check-fork: all $(B)/c-tests/sealed/fork
 	@$(ON_OURS) $(B)/c-tests/sealed/fork
 	@LIBQB_SEALED=0 $(ON_OURS) $(B)/c-tests/sealed/fork

@@ -25,10 +25,11 @@ pub fn arm(bell: &SharedWord, ready: impl FnOnce() -> bool) -> Armed {
     // ORDER(bell): pairs with `rouse`. Either the sender sees the armed bell, or we see what it published.
     fence(Ordering::SeqCst);
     super::step();
-    if !ready() {
+    let ready = ready();
+    super::step();
+    if !ready {
         return Armed::Asleep;
     }
-    super::step();
     if disarm(bell) { Armed::Awake } else { Armed::Rung }
 }
 

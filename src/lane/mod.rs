@@ -36,8 +36,6 @@ mod bell;
 mod receiver;
 mod sender;
 
-#[cfg(all(test, not(loom)))]
-pub(crate) mod delays;
 #[cfg(all(test, loom))]
 mod loom_tests;
 #[cfg(all(test, not(loom)))]
@@ -70,7 +68,11 @@ const MOST_WORDS: u32 = 1 << 28;
 #[cfg(not(all(test, not(loom))))]
 #[inline(always)]
 pub(crate) fn step() {}
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(loom))]
+pub(crate) mod delays;
+#[cfg(test)]
+#[cfg(not(loom))]
 pub(crate) use delays::step;
 
 /// The memory under a lane: mapped pages in production, a heap array in tests, under the sanitizers and under loom.
