@@ -36,9 +36,11 @@ mod bell;
 mod receiver;
 mod sender;
 
-#[cfg(all(test, loom))]
+#[cfg(test)]
+#[cfg(loom)]
 mod loom_tests;
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(loom))]
 mod tests;
 
 pub use bell::{Armed, arm, disarm, rouse};
