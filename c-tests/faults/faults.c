@@ -240,7 +240,7 @@ static void each_call(enum side side)
 		while (check_bad < 20 && k->server > 0 && inject_at(k, side, n, kind)) {
 			n++;
 		}
-		CHECK(n > 10); /* otherwise nothing was injected */
+		CHECK(n >= (kit_has_files(k, T) ? 11 : 6)); /* otherwise nothing was injected */
 		if (k->server > 0) {
 			for (int i = 0; i < 2000 && (k->accepted != k->destroyed || k->registered != 1 ||
 						     kit_shm_entries(k->server, 0) != 0); i++) {
@@ -299,12 +299,14 @@ static void a_full_dev_shm_is_no_space(void)
 
 int main(int argc, char **argv)
 {
+	int sealed = getenv("LIBQB_SEALED") == NULL || strcmp(getenv("LIBQB_SEALED"), "0") != 0;
+
 	kit_main(argc, argv);
 	for (int transport = 0; transport < 2; transport++) {
 		T = transport == 0 ? QB_IPC_SHM : QB_IPC_SOCKET;
 		RUN_FOR(a_failing_call_of_the_client_leaves_nothing, 120);
 		RUN_FOR(a_failing_call_of_the_server_leaves_nothing, 120);
-		if (T == QB_IPC_SHM) {
+		if (T == QB_IPC_SHM && !sealed) { /* which needs no room there */
 			RUN_T(a_full_dev_shm_is_no_space);
 		}
 	}

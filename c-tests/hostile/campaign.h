@@ -20,6 +20,7 @@ enum {
 	FORBIDDEN = 1024, /* REVERSE: the client must not let itself be connected to this */
 	HOPELESS = 512, /* nobody can be served while it lasts; only the victim's own calm is looked at */
 	STEADY = 256, /* honest clients come all the time while the attack lasts; says what that costs */
+	PLAIN = 4096, /* REVERSE: the client does not offer sealed memory */
 };
 
 struct row {

@@ -17,6 +17,7 @@
 #include "fork_rows.h"
 #include "peer_rows.h"
 #include "stage_rows.h"
+#include "sealed_client_rows.h"
 
 #include <grp.h>
 #include <sched.h>
@@ -130,6 +131,7 @@ static pid_t start_hostile(const struct row *row, int *ready)
 
 #include "server_rows.h"
 #include "client_victim.h"
+#include "sealed_server_rows.h"
 
 /* Whether a process uses next to no processor time in some stretch of 200 ms within three seconds. */
 static int is_idle(pid_t pid, double *least)
@@ -260,6 +262,9 @@ static void check_row(const struct row *row)
 		return;
 	}
 	setenv("LIBQB_CONNECT_TIMEOUT_MS", (row->flags & (REVERSE | WORKS)) == REVERSE ? "400" : "5000", 1);
+	if (row->flags & PLAIN) {
+		setenv("LIBQB_SEALED", "0", 1);
+	}
 	make_bystander();
 	if (row->flags & REVERSE) {
 		check_client(row);
@@ -358,5 +363,7 @@ int main(int argc, char **argv)
 	crowd_rows();
 	stage_rows();
 	server_rows();
+	sealed_client_rows();
+	sealed_server_rows();
 	return run_all(text, jobs);
 }

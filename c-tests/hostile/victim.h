@@ -244,7 +244,7 @@ static inline struct holds holds_of(pid_t pid)
 	snprintf(path, sizeof path, "/proc/%d/maps", (int)pid);
 	maps = fopen(path, "r");
 	while (maps != NULL && fgets(line, sizeof line, maps) != NULL) {
-		h.maps += strstr(line, "/dev/shm/qb-") != NULL;
+		h.maps += strstr(line, "/dev/shm/qb-") != NULL || strstr(line, "/memfd:qb") != NULL;
 	}
 	if (maps != NULL) {
 		fclose(maps);
@@ -278,6 +278,24 @@ static inline double now_ms(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+/* Connects with no more than so many free descriptors, when that is not 0. */
+static inline qb_ipcc_connection_t *connect_with(int free)
+{
+	struct rlimit whole, limit;
+	qb_ipcc_connection_t *c;
+	int most = 0;
+
+	getrlimit(RLIMIT_NOFILE, &whole);
+	for (limit = whole; free > 0; most++) {
+		free -= fcntl(most, F_GETFD) < 0;
+	}
+	limit.rlim_cur = most > 0 ? (rlim_t)most : whole.rlim_cur;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	c = qb_ipcc_connect(victim.name, WIRE_MAX_MSG);
+	setrlimit(RLIMIT_NOFILE, &whole);
+	return c;
 }
 
 /* One connection of a client that does nothing wrong: 0, or what failed. */

@@ -34,6 +34,8 @@ mod service;
 mod shm;
 mod spin;
 mod stats;
+#[cfg(test)]
+mod stress_tests;
 mod sweep;
 #[cfg(test)]
 mod tests;

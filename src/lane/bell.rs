@@ -21,9 +21,13 @@ pub enum Armed {
 /// Receiver: arms the bell and looks once more, with `ready`.
 pub fn arm(bell: &SharedWord, ready: impl FnOnce() -> bool) -> Armed {
     bell.set(ARMED);
+    super::step();
     // ORDER(bell): pairs with `rouse`. Either the sender sees the armed bell, or we see what it published.
     fence(Ordering::SeqCst);
-    if !ready() {
+    super::step();
+    let ready = ready();
+    super::step();
+    if !ready {
         return Armed::Asleep;
     }
     if disarm(bell) { Armed::Awake } else { Armed::Rung }
@@ -37,7 +41,15 @@ pub fn disarm(bell: &SharedWord) -> bool {
 /// Sender: to be called after publishing; true when the receiver has to be woken, once.
 #[inline]
 pub fn rouse(bell: &SharedWord) -> bool {
+    super::step();
     // ORDER(bell): pairs with `arm`.
     fence(Ordering::SeqCst);
-    bell.get() != AWAKE && bell.swap(AWAKE) != AWAKE
+    super::step();
+    if bell.get() == AWAKE {
+        return false;
+    }
+    super::step();
+    let armed = bell.swap(AWAKE) != AWAKE;
+    super::step();
+    armed
 }

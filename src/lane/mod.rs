@@ -3,12 +3,13 @@
 //!
 //! A record is `[state][place][data, padded to 8 bytes]` at an even word index, always in one piece, so that it can be lent
 //! or filled where it lies. `state` is 0 while nothing is there, the length plus one once the record is complete, or
-//! [`SKIP`]: the next record is at the index in `place`. Before a record is published, the state behind it is set to 0, so
-//! that no old payload can be taken for a record.
+//! [`SKIP`]: the next record is at the index in `place`. The receiver takes a SKIP away when it follows it: a sender that leads
+//! it in circles and stops gives it no more to do than the lane holds. Before a record is published, the state behind it is
+//! set to 0, so that no old payload can be taken for a record.
 //!
 //! | word             | sender stores  | receiver stores | label         |
 //! |------------------|----------------|-----------------|---------------|
-//! | a record's state | 0, length, SKIP | nothing        | `record-live` |
+//! | a record's state | 0, length, SKIP | 0 over SKIP    | `record-live` |
 //! | a record's place | index after SKIP | nothing       | `record-live` |
 //! | `tail`           | nothing        | yes             | `record-free` |
 //! | the bell         | 0: taken       | 1: armed        | `bell`        |
@@ -64,6 +65,17 @@ const SLACK: u32 = 4 * HEAD;
 const PAGE: u32 = 1024;
 /// The longest lane in words.
 const MOST_WORDS: u32 = 1 << 28;
+
+/// A place between two steps of a protocol, where the stress test puts delays; nothing otherwise.
+#[cfg(not(all(test, not(loom))))]
+#[inline(always)]
+pub(crate) fn step() {}
+#[cfg(test)]
+#[cfg(not(loom))]
+pub(crate) mod delays;
+#[cfg(test)]
+#[cfg(not(loom))]
+pub(crate) use delays::step;
 
 /// The memory under a lane: mapped pages in production, a heap array in tests, under the sanitizers and under loom.
 pub trait Cells {

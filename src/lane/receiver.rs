@@ -87,7 +87,12 @@ impl<C: Cells> Receiver<C> {
             if !place.is_multiple_of(2) || place > self.words - HEAD {
                 return Err(Error::Corrupt);
             }
+            // Nobody is sent on twice: a way that leads back to where it began would be walked for ever.
+            self.cells.word(self.at)?.set(EMPTY);
+            super::step();
             self.at = place;
+            // ORDER(record-free): pairs with `Sender::claim`, for the place that was left.
+            self.cells.tail().publish(place);
             state = self.cells.word(place)?.observe();
         }
         // EMPTY becomes a length beyond any lane here.
@@ -113,6 +118,7 @@ impl<C: Cells> Receiver<C> {
     pub fn reclaim(&mut self, record: Record) {
         self.at = record.at + record_words(record.len);
         self.taken = false;
+        super::step();
         // ORDER(record-free): pairs with `Sender::claim`. Our copying is over before the sender may use the room again.
         self.cells.tail().publish(self.at);
     }

@@ -126,10 +126,12 @@ impl<C: Cells> Sender<C> {
         }
         let next = claim.at + record_words(len);
         self.cells.word(next)?.set(EMPTY);
+        super::step();
         // ORDER(record-live): pairs with `Receiver::peek`. Whoever observes the state also sees the data, and that nothing is
         // behind it yet; published earlier, a half-written record could be read, or old payload as the next one.
         self.cells.word(claim.at)?.publish(len as u32 + 1);
         if let Some(skip) = claim.skip {
+            super::step();
             self.cells.word(skip + 1)?.set(claim.at);
             // ORDER(record-live): pairs with `Receiver::peek`. Both the place and the record there are complete before anybody
             // is sent there.

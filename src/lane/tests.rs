@@ -149,6 +149,20 @@ fn odd_values_of_the_peer_are_corrupt_or_nothing() {
     }
 }
 
+/// A sender that leads its reader in circles and then does nothing more gives it no more to do than a lane can hold.
+#[test]
+fn a_circle_is_walked_once() {
+    for ends in [16, 40, 60] {
+        let (_, mut receiver, cells) = lane(64);
+        for at in (0..ends).step_by(4) {
+            Cells::word(&*cells, at).unwrap().set(9);
+        }
+        Cells::word(&*cells, ends).unwrap().set(SKIP);
+        let count = (0..1000).take_while(|_| matches!(take(&mut receiver), Ok(Some(_)))).count();
+        assert!(count <= 64, "{count} records");
+    }
+}
+
 #[test]
 fn a_bell_is_taken_once_for_each_arming() {
     let bell = SharedWord::new(0);

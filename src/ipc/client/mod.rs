@@ -17,6 +17,8 @@
 mod connect;
 mod in_place;
 mod lanes;
+#[cfg(test)]
+mod lanes_tests;
 mod look;
 mod receive;
 mod send;

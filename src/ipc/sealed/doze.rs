@@ -57,6 +57,7 @@ impl Doze {
             }
             Armed::Asleep => self.asleep = true,
         }
+        lane::step();
         self.take_due(stream)?;
         Ok(true)
     }
@@ -77,6 +78,7 @@ impl Doze {
             Err(Error::Busy) => 0,
             Err(_) => return Err(Error::Disconnected),
         };
+        lane::step();
         // A bell is taken before its byte is sent. If it is still armed now, none of the bytes that were there before is its.
         if waiting > 0 && bell.observe() != 0 {
             let taken = take(stream, waiting)?;

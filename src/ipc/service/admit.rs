@@ -235,7 +235,7 @@ impl Service {
     }
 
     /// Tells a client no. That is a negative errno on the wire, whatever sign the application used.
-    fn refuse(&self, stream: &OwnedFd, error: i32) {
+    pub(super) fn refuse(&self, stream: &OwnedFd, error: i32) {
         let transport = self.transport.unwrap_or(Transport::Socket);
         let refusal = ConnectResponse::refusal(-error.saturating_abs(), transport);
         let _ = socket::send(stream.as_fd(), &refusal.encode());

@@ -159,7 +159,12 @@ impl Connection {
         self.set_flow_control(rate.flow_control());
         self.service.connections.lock().insert(self.id, self.clone());
         // A fresh socket has room for the whole answer; a client that made it otherwise is not worth waiting for.
-        if answer.send(stream.as_fd()).is_err() || !self.state.opened() {
+        let sent = answer.send(stream.as_fd());
+        if let Err(Error::Os(libc::ETOOMANYREFS)) = sent {
+            // Descriptors of our user that nobody has received yet: this client hears why, at least.
+            self.service.refuse(stream, libc::ETOOMANYREFS);
+        }
+        if sent.is_err() || !self.state.opened() {
             self.abandon();
             return;
         }

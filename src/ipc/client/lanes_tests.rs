@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//! A client in sealed memory whose server does what it likes.
+
+use super::*;
+use crate::ipc::sealed;
+use std::os::unix::net::UnixStream;
+
+/// A client, the memory it shares with its server, and the server's end of the stream.
+fn client() -> (Client, Arc<Segment>, UnixStream) {
+    let (server, fd) = sealed::Segment::make(1000).unwrap();
+    let segment = sealed::Segment::open(fd.as_fd(), 1000).unwrap();
+    let (near, far) = UnixStream::pair().unwrap();
+    far.set_nonblocking(true).unwrap();
+    let credentials = Credentials { pid: process::pid(), uid: 0, gid: 0 };
+    let client = Client {
+        in_place: InPlace::new(credentials.uid),
+        stream: near.into(),
+        server: credentials,
+        max_msg_size: 1000,
+        links: Links::Sealed {
+            requests: Mutex::new(Talker::requests(&segment)),
+            responses: Mutex::new(Listener::responses(&segment)),
+            events: Mutex::new(Listener::events(&segment)),
+            segment,
+        },
+        connected: AtomicBool::new(true),
+        patience: AtomicU32::new(1),
+        seen: AtomicU64::new(0),
+        owner_pid: process::pid(),
+    };
+    (client, server, far)
+}
+
+#[test]
+fn a_receive_ends_at_its_time_out_however_many_bytes_there_are() {
+    let (client, server, far) = client();
+    while socket::send(far.as_fd(), &[0; 4096]).is_ok() {}
+    for _ in 0..3 {
+        assert_eq!(client.recv_event(&mut [0; 100], 0), Err(Error::Busy));
+    }
+    // Had it gone on for as long as there were any, a server that sends faster could keep it for ever.
+    assert!(socket::peek(client.event_fd(), &mut [0; 1]).is_ok(), "a bounded number was taken");
+    Talker::events(&server).send(&[b"event"], far.as_fd()).unwrap();
+    let mut room = [0; 100];
+    assert_eq!(client.recv_event(&mut room, 0), Ok(5));
+    assert_eq!(&room[..5], b"event");
+}
