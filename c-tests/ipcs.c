@@ -350,16 +350,18 @@ static void a_service_without_descriptors_lives_on(void)
 	none.rlim_max = was.rlim_max;
 	none.rlim_cur = (rlim_t)kit_top_fd(k->server);
 	CHECK_EQ(prlimit(k->server, RLIMIT_NOFILE, &none, NULL), 0);
+	/* Left waiting, or refused at once: then perhaps before its request was on its way. */
 	b = qb_ipcc_connect_async(k->name, 8192, &fd);
-	CHECK(b != NULL);
 	for (int i = 0; i < 20; i++) {
 		CHECK_EQ(kit_echo(a, 100), 0);
 	}
 	CHECK_EQ(prlimit(k->server, RLIMIT_NOFILE, &was, NULL), 0);
-	CHECK(kit_readable(fd, -1) != 0);
-	if (qb_ipcc_connect_continue(b) == 0) {
-		CHECK_EQ(kit_echo(b, 64), 0);
-		qb_ipcc_disconnect(b);
+	if (b != NULL) {
+		CHECK(kit_readable(fd, -1) != 0);
+		if (qb_ipcc_connect_continue(b) == 0) {
+			CHECK_EQ(kit_echo(b, 64), 0);
+			qb_ipcc_disconnect(b);
+		}
 	}
 	b = kit_connect(k, 8192);
 	CHECK_EQ(kit_echo(b, 64), 0);
