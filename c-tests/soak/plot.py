@@ -39,7 +39,8 @@ def draw(series, quantities, title):
     names = sorted({name for _, (name, _) in series})
     end = max((line[-1][0] for line in series.values()), default=1) or 1
     height = TOP + len(quantities) * (PANEL + GAP) + 20
-    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" font-family="sans-serif" fill="#222">',
+    out = ["<!-- SPDX-License-Identifier: LGPL-2.1-or-later -->",
+           f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" font-family="sans-serif" fill="#222">',
            f'<title>{escape(title)}</title><rect width="100%" height="100%" fill="white"/>', text(10, 20, title, size=14, extra='font-weight="bold"')]
     top = TOP
     for quantity, (unit, _, _) in quantities.items():
