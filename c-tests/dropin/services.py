@@ -115,6 +115,8 @@ def sbd(report, node):
         for servant in ("cluster", "pcmk"):
             report.check(wait_until(lambda w=servant: f"Servant {w} is healthy" in node.out("cat /var/log/syslog"), 60, 1), f"sbd's servant {servant} is healthy", log())
         report.check(node.loaded().get("sbd", "").startswith(node.library_dir(node.lib) + "/"), f"sbd runs on {node.lib}", node.loaded())
+        # Two seconds after its start it empties its slot; what is written before would be lost.
+        report.check(wait_until(lambda: "zeroing inbox" in node.out("cat /var/log/syslog"), 30, 1), "sbd watches its slot", log())
         result = node.sh(f"sbd -d {disk} list", 20)
         report.check(re.search(r"^0\s+node1\s+clear", result.stdout, re.M), "the node owns a slot", result.stdout)
         result = node.sh(f"sbd -d {disk} message node1 exit", 40)
