@@ -354,6 +354,7 @@ static void a_service_without_descriptors_lives_on(void)
 	none.rlim_max = was.rlim_max;
 	none.rlim_cur = (rlim_t)kit_top_fd(k->server);
 	CHECK_EQ(prlimit(k->server, RLIMIT_NOFILE, &none, NULL), 0);
+	/* Left waiting, or refused at once: then perhaps before its request was on its way. */
 	b = qb_ipcc_connect_async(k->name, 8192, &fd);
 	CHECK(b != NULL || errno > 0); /* a server that refuses is faster than our request, at times */
 	for (int i = 0; i < 20; i++) {

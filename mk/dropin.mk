@@ -16,10 +16,10 @@ $(B)/dropin/crm-ipc: c-tests/dropin/crm-ipc.c c-tests/check.h $(B)/have-pacemake
 	    -lcrmcommon -lcib $$(pkg-config --libs libxml-2.0 glib-2.0)
 
 .PHONY: check-dropin check-dropin-short
-# One node on the reference and on ours, mixed hosts, three nodes on either, and a rolling switch.
+# One node on the reference and on ours, mixed hosts, three nodes on either, other programs, and a rolling switch.
 check-dropin: all $(B)/dropin/crm-ipc
 	c-tests/dropin/run --ipc-program $(B)/dropin/crm-ipc
 
-# One node on ours.
+# One node and USBGuard on ours.
 check-dropin-short: all $(B)/dropin/crm-ipc
-	c-tests/dropin/run --ipc-program $(B)/dropin/crm-ipc short
+	c-tests/dropin/run --ipc-program $(B)/dropin/crm-ipc short usbguard-ours

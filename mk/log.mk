@@ -14,7 +14,7 @@ all: $(B)/sbin/qb-blackbox
 
 $(B)/sbin/qb-blackbox: tools/qb-blackbox.c $(wildcard include/qb/*.h) | $(B)/lib/$(SONAME)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -std=gnu11 -Wall -Wextra -Werror -Iinclude -o $@ $< -L$(B)/lib -lqb
+	$(CC) $(CFLAGS) -std=gnu11 -Wall -Wextra -Werror -Iinclude -o $@ $< $(LDFLAGS) -L$(B)/lib -lqb
 
 $(B)/log-diff/%: c-tests/log-diff/%.c $(wildcard include/qb/*.h) | $(B)/lib/$(SONAME)
 	@mkdir -p $(@D)

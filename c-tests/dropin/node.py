@@ -78,7 +78,8 @@ class Switch:
 
 
 class Node:
-    """One host of the cluster. `lib` and `tools` are `ours` or `reference`: what daemons and command-line tools load."""
+    """One host of the cluster. `lib` and `tools` tell what daemons and command-line tools load: `ours`, `reference`, or
+    `installed` for whatever the loader finds without being told."""
 
     def __init__(self, number, switch, dirs, conf, lib, tools):
         self.name = f"node{number}"
@@ -107,7 +108,7 @@ class Node:
         return "/run/qb/ours" if which == "ours" else self.dirs["reference"]
 
     def command(self, script, lib):
-        environment = [f"LD_LIBRARY_PATH={self.library_dir(lib)}", "PCMK_logfile=/var/log/pacemaker/pacemaker.log", "PCMK_logfacility=none", "LC_ALL=C", "HOME=/root",
+        environment = [*([] if lib == "installed" else [f"LD_LIBRARY_PATH={self.library_dir(lib)}"]), "PCMK_logfile=/var/log/pacemaker/pacemaker.log", "PCMK_logfacility=none", "LC_ALL=C", "HOME=/root",
                        "PATH=/usr/sbin:/usr/bin:/sbin:/bin"]
         return ["nsenter", "-t", str(self.pid), "-n", "-m", "-u", "-i", "-p", "env", "-i", *environment, "bash", "-c", script]
 

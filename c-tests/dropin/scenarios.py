@@ -39,7 +39,7 @@ def loads_what_it_should(report, node, names=None):
         report.check(loaded.get(name, "").startswith(node.library_dir(node.lib) + "/"), f"{node.name}: {name} runs on {node.lib}", loaded)
     tools = ["crm_mon", "cibadmin", "crm_attribute", "attrd_updater", "crm_resource", "stonith_admin", "crm_node", "crmadmin", "crm_verify",
              "corosync-cmapctl", "corosync-cfgtool", "corosync-quorumtool", "corosync-cpgtool", "qb-blackbox"]
-    text = node.out(f"for t in {' '.join(tools)}; do echo $t $(LD_TRACE_LOADED_OBJECTS=1 $(command -v $t) | awk '/libqb\\.so/{{print $3}}'); done")
+    text = node.out(f"for t in {' '.join(tools)}; do echo $t $(readlink -f $(LD_TRACE_LOADED_OBJECTS=1 $(command -v $t) | awk '/libqb\\.so/{{print $3}}')); done")
     wrong = [line for line in text.splitlines() if not line.split(None, 1)[1:] or not line.split()[1].startswith(node.library_dir(node.tools) + "/")]
     report.check(not wrong and len(text.splitlines()) == len(tools), f"{node.name}: the tools load {node.tools}", "\n".join(wrong))
 
@@ -226,7 +226,7 @@ def left_in_shm(node):
 
 def crashes(report, node):
     """No daemon wrote that a child died by a fault, and none left a core."""
-    text = node.out("grep -aE 'core dumped|terminated with signal (4|6|7|8|11)|Assertion|panicked|triggered assert' /var/log/pacemaker/* /var/log/corosync/*; find /var/lib/pacemaker/cores /var/lib/corosync -type f -name 'core*'")
+    text = node.out("grep -aE 'core dumped|terminated with signal (4|6|7|8|11)|Assertion|panicked|triggered assert' -r /var/log; find /var/lib/pacemaker/cores /var/lib/corosync -type f -name 'core*'")
     for core in [line for line in text.splitlines() if line.startswith("/var/lib/") and "core" in line.rsplit("/", 1)[-1]]:
         name = re.search(r"execfn: '([^']+)'", node.out(f"file -P elf_phnum=9999 {core}"))
         program = name.group(1) if name else "unknown"
