@@ -15,7 +15,7 @@
 //! above; the kernel enforces that once a socket is connected, and we compare addresses before.
 
 use super::shm::{ConnectionDir, open_directory, owners, tolerate_eperm};
-use super::spin::Spin;
+use super::spin::{Peer, Spin};
 use crate::limits;
 use crate::shm::Mapping;
 use crate::sync::{AtomicBool, Ordering::Relaxed};
@@ -237,7 +237,7 @@ impl ServerRequests {
     /// Looks for a message for a moment, if that is worth while.
     pub fn linger(&mut self) -> bool {
         let channel = &self.line.channel;
-        self.spin.wait_for(false, || channel.incoming() > 0)
+        self.spin.wait_for(Peer::Unknown, || channel.incoming() > 0)
     }
 
     /// Takes the next request; [`Error::Busy`] when there is none, and for a stranger's datagram, which is dropped. The

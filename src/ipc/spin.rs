@@ -24,6 +24,17 @@ const FIRST_LOOKS: u32 = 64;
 /// How often a waiter steps aside in one wait.
 const STEPS_ASIDE: u32 = 2;
 
+/// Where the peer runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Peer {
+    /// On our own processor, when it last said so.
+    Here,
+    /// On another one.
+    Elsewhere,
+    /// The wire does not tell.
+    Unknown,
+}
+
 /// What one waiter has learned.
 #[derive(Default)]
 pub(super) struct Spin {
@@ -38,10 +49,12 @@ pub(super) struct Spin {
 }
 
 impl Spin {
-    /// Looks until `there` says yes; false when that took too long or was not worth trying. `aside`: the peer last ran on this
-    /// processor.
+    /// Looks until `there` says yes; false when that took too long or was not worth trying.
     #[inline]
-    pub fn wait_for(&mut self, aside: bool, there: impl Fn() -> bool) -> bool {
+    pub fn wait_for(&mut self, peer: Peer, there: impl Fn() -> bool) -> bool {
+        if there() {
+            return true;
+        }
         if self.skip > 0 {
             self.skip -= 1;
             return false;
@@ -49,11 +62,12 @@ impl Spin {
         if limits::spin().is_zero() {
             return false;
         }
-        if aside {
-            return self.step_aside(there);
-        }
-        if process::cpus() == 1 {
-            return false;
+        match peer {
+            Peer::Here => return self.step_aside(there),
+            _ if process::cpus() == 1 => return false,
+            // Should it be on our processor, each look keeps it from running.
+            Peer::Unknown => return self.by_the_clock(there),
+            Peer::Elsewhere => {}
         }
         for _ in 0..FIRST_LOOKS {
             if there() {
@@ -68,12 +82,12 @@ impl Spin {
 
     /// Like [`Spin::wait_for`], but for about a microsecond at most: for a receiver that has something to return already.
     #[inline]
-    pub fn glance(&mut self, aside: bool, there: impl Fn() -> bool) -> bool {
+    pub fn glance(&mut self, peer: Peer, there: impl Fn() -> bool) -> bool {
         if self.skip > 0 {
             self.skip -= 1;
             return false;
         }
-        if aside || limits::spin().is_zero() || process::cpus() == 1 {
+        if peer != Peer::Elsewhere || limits::spin().is_zero() || process::cpus() == 1 {
             return false;
         }
         for _ in 0..FIRST_LOOKS {
@@ -143,13 +157,13 @@ mod tests {
 
     #[test]
     fn attempts_in_vain_become_rare() {
-        for aside in [false, true] {
+        for peer in [Peer::Elsewhere, Peer::Here, Peer::Unknown] {
             let mut spin = Spin::default();
             let attempts = (0..1000)
                 .filter(|_| {
                     let tried = spin.skip == 0 && spin.last.is_some();
                     spin.last = Some(Instant::now());
-                    assert!(!spin.wait_for(aside, || false));
+                    assert!(!spin.wait_for(peer, || false));
                     tried
                 })
                 .count();
@@ -159,24 +173,37 @@ mod tests {
 
     #[test]
     fn success_makes_attempts_frequent_again() {
-        for aside in [false, true] {
+        for peer in [Peer::Elsewhere, Peer::Here, Peer::Unknown] {
             let mut spin = Spin { penalty: 64, ..Spin::default() };
-            if aside || process::cpus() > 1 {
+            if peer == Peer::Here || process::cpus() > 1 {
                 for _ in 0..7 {
                     spin.last = Some(Instant::now());
-                    assert!(spin.wait_for(aside, || true));
+                    assert!(spin.wait_for(peer, second_look()));
                 }
                 assert_eq!(spin.penalty, 0);
             }
         }
     }
 
+    /// What is not there at once, but soon.
+    fn second_look() -> impl Fn() -> bool {
+        let looks = std::cell::Cell::new(0);
+        move || looks.replace(looks.get() + 1) > 0
+    }
+
+    #[test]
+    fn what_is_there_already_says_nothing_about_waiting() {
+        let mut spin = Spin { penalty: 64, skip: 64, ..Spin::default() };
+        assert!(spin.wait_for(Peer::Unknown, || true));
+        assert_eq!((spin.penalty, spin.skip), (64, 64));
+    }
+
     #[test]
     fn a_wait_after_a_pause_goes_to_sleep() {
-        for aside in [false, true] {
+        for peer in [Peer::Elsewhere, Peer::Here, Peer::Unknown] {
             let long_ago = Instant::now().checked_sub(BUSY * 2);
             let mut spin = Spin { last: long_ago, ..Spin::default() };
-            assert!(!spin.wait_for(aside, || false));
+            assert!(!spin.wait_for(peer, || false));
             assert_eq!(spin.penalty, 0, "that was no attempt");
         }
     }

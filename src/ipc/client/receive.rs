@@ -3,6 +3,7 @@
 
 use super::{Client, GONE, Inbox, Links, Spin, lock_until};
 use crate::ipc::dgram::Channel;
+use crate::ipc::spin::Peer;
 use crate::rb::{Chunk, Consumer};
 use crate::sys::fd::{Deadline, poll_one, poll_two};
 use crate::sys::socket;
@@ -76,7 +77,7 @@ impl Client {
                 }
                 continue;
             }
-            if spin.wait_for(false, || files.queued() > 0) {
+            if spin.wait_for(Peer::Unknown, || files.queued() > 0) {
                 continue;
             }
             if !ring.wait(Some(deadline.slice(SLICE)))? && self.server_is_gone() {
@@ -163,7 +164,7 @@ impl Client {
         // The count of datagrams saves an attempt in vain, no more: the socket knows better.
         let mut look = channel.incoming() > 0 || inbox.kept.is_some() || deadline.passed();
         if !look {
-            look = inbox.spin.wait_for(false, || channel.incoming() > 0);
+            look = inbox.spin.wait_for(Peer::Unknown, || channel.incoming() > 0);
         }
         loop {
             if look {

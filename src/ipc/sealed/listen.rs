@@ -6,7 +6,7 @@ use super::{
     CLIENT_CPU, CLOSED, EVENT_BELL, EVENTS, Lane, Lent, REQUEST_BELL, REQUESTS, RESPONSE_BELL, RESPONSES,
     Record, SERVER_CPU, Segment,
 };
-use crate::ipc::spin::Spin;
+use crate::ipc::spin::{Peer, Spin};
 use crate::lane::{self, Armed, Receiver};
 use crate::shm::{SharedWord, Trusted};
 use crate::sys::process;
@@ -104,26 +104,30 @@ impl Listener {
         Ok(Some(len))
     }
 
-    /// Whether the peer last ran on our processor.
+    /// Where the peer last ran, if it has said so.
     #[inline]
-    fn shares_processor(&self) -> bool {
-        self.word(self.peer_cpu).get() == process::cpu().wrapping_add(1)
+    fn peer(&self) -> Peer {
+        match self.word(self.peer_cpu).get() {
+            0 => Peer::Unknown,
+            cpu if cpu == process::cpu().wrapping_add(1) => Peer::Here,
+            _ => Peer::Elsewhere,
+        }
     }
 
     /// Looks for a message for a moment, if that is worth while.
     #[inline]
     pub fn linger(&mut self) -> bool {
-        let aside = self.shares_processor();
+        let peer = self.peer();
         let lane = &self.lane;
-        self.spin.wait_for(aside, || lane.ready())
+        self.spin.wait_for(peer, || lane.ready())
     }
 
     /// Looks for one more message for a shorter moment.
     #[inline]
     pub fn glance(&mut self) -> bool {
-        let aside = self.shares_processor();
+        let peer = self.peer();
         let lane = &self.lane;
-        lane.ready() || self.glances.glance(aside, || lane.ready())
+        lane.ready() || self.glances.glance(peer, || lane.ready())
     }
 
     /// Sleeps on the bell until a message comes, the server closes, or `timeout` is over; false for that.
@@ -146,9 +150,9 @@ impl Listener {
 
     /// Waits a moment for the other side to announce something.
     pub fn linger_for_announcement(&mut self) -> bool {
-        let aside = self.shares_processor();
+        let peer = self.peer();
         let bell = &self.lane.cells().segment.mapping.head()[self.bell];
-        self.spin.wait_for(aside, || bell.observe() == 0)
+        self.spin.wait_for(peer, || bell.observe() == 0)
     }
 
     /// To be called when nothing is left: arms the bell and takes the bytes that announced what was taken. False when there is

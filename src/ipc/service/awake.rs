@@ -8,6 +8,7 @@
 use super::connection::{Connection, Requests};
 use super::dispatch::Batch;
 use crate::ipc::sealed::Listener;
+use crate::ipc::spin::Peer;
 use crate::sync::Ordering::Relaxed;
 use crate::{Error, Result, limits};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -74,7 +75,9 @@ impl Connection {
         let mut turn = self.turn();
         loop {
             let batch = take(self)?;
-            let pause = batch.handled == 0 || batch.backed_off || self.service.rate().is_off();
+            // A client that waits for an answer will send again when it has it; requests without answers are better taken many
+            // at a time.
+            let pause = !batch.answered || batch.backed_off || self.service.rate().is_off();
             if pause || !turn.has_time(batch.handled > 1) || !self.linger()? {
                 return Ok(());
             }
@@ -86,7 +89,7 @@ impl Connection {
         match self.open_channels()?.requests.lock().as_mut() {
             Some(Requests::Shm { ring, spin, .. }) => {
                 let files = ring.files();
-                Ok(spin.wait_for(false, || files.queued() > 0))
+                Ok(spin.wait_for(Peer::Unknown, || files.queued() > 0))
             }
             Some(Requests::Socket(requests)) => Ok(requests.linger()),
             _ => Ok(false),

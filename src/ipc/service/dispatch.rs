@@ -11,6 +11,7 @@ use super::connection::{Connection, Events, Requests};
 use crate::log;
 use crate::log::Level;
 use crate::rb::{Chunk, Consumer, Lent};
+use crate::sync::Ordering::Relaxed;
 use crate::wire::{MSG_DISCONNECT, MessageHead, REQUEST_HEAD_LEN};
 use crate::{Error, Result};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -74,6 +75,8 @@ enum End {
 #[derive(Default)]
 pub(super) struct Batch {
     pub handled: u32,
+    /// Responses were sent meanwhile.
+    pub answered: bool,
     /// The application asked to back off.
     pub backed_off: bool,
 }
@@ -199,6 +202,7 @@ impl Connection {
         }
         let batch = if limit == 0 { self.service.rate().batch() } else { limit };
         let mut done = Batch::default();
+        let before = self.counters.responses.load(Relaxed);
         let mut budget = None;
         while done.handled < budget.unwrap_or(batch) {
             let Some(message) = self.next_message(&mut budget, batch)? else {
@@ -210,6 +214,7 @@ impl Connection {
                 break;
             }
         }
+        done.answered = self.counters.responses.load(Relaxed) != before;
         Ok(done)
     }
 
