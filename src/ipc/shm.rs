@@ -21,6 +21,10 @@ pub(super) const ROOT: &str = "/dev/shm";
 /// Words of user data behind a ring's header; the request ring's first one is flow control.
 const USER_DATA: usize = 4;
 
+/// Agreed size from which on the server maps its requests twice: below, copying a request that wraps costs less than the
+/// mappings do.
+const MIRROR_FROM: u32 = 64 << 10;
+
 /// What a ring's `ref_count` says while both sides hold it.
 const BOTH_SIDES: i32 = 2;
 
@@ -102,6 +106,7 @@ impl ServerRings {
                 Some((auth.uid, auth.gid)),
                 auth.mode,
                 true,
+                kind == "request" && max_msg_size >= MIRROR_FROM,
             );
             match ring {
                 Ok(ring) => made.push(Arc::new(ring)),

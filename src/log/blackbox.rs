@@ -56,7 +56,7 @@ impl Store {
         let path = std::fs::canonicalize(dir)?;
         let holder = std::fs::metadata(&path)?.uid();
         let dir = Dir::open(&path, &[holder])?;
-        let files = RingFiles::create_in(&dir, file, &path.join(file), size, 0, None, 0o600, false)?;
+        let files = RingFiles::create_in(&dir, file, &path.join(file), size, 0, None, 0o600, false, false)?;
         Ok(Self { files, busy: AtomicBool::new(false), dir, owner })
     }
 

@@ -101,12 +101,13 @@ impl Consumer {
         if self.files.is_dead() { Err(Error::Disconnected) } else { Ok(()) }
     }
 
-    /// The message in place, when it does not wrap and starts at a multiple of 8 bytes.
+    /// The message in place, when it starts at a multiple of 8 bytes and does not wrap, or the ring is mirrored.
     #[must_use]
     #[inline]
     pub fn lend(&self, chunk: &Chunk, peer: &Trusted) -> Option<Lent> {
         let (offset, contiguous) = self.reader.place(chunk);
-        if contiguous < chunk.len() || offset % 8 != 0 || self.files.is_dead() {
+        let mirrored = self.files.data().span() > self.files.data().len();
+        if (contiguous < chunk.len() && !mirrored) || offset % 8 != 0 || self.files.is_dead() {
             return None;
         }
         Some(Lent { files: Arc::clone(&self.files), peer: *peer, offset, len: chunk.len() })

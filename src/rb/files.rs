@@ -79,7 +79,8 @@ impl RingFiles {
     /// peer expects it: paths (`recorded_path` with the two endings), `ref_count` 1, semaphore 0. Both files are reserved
     /// in full: ENOSPC instead of a fault later. On an error nothing is left.
     ///
-    /// `user_data` is the caller's shared area in bytes; `owner` is applied after `mode`, and both by descriptor.
+    /// `user_data` is the caller's shared area in bytes; `owner` is applied after `mode`, and both by descriptor. With
+    /// `mirrored` the data is mapped a second time behind itself, so that a message that wraps can be lent too.
     #[allow(clippy::too_many_arguments, reason = "each is a property of the files on the wire")]
     pub fn create_in(
         dir: &Dir,
@@ -90,6 +91,7 @@ impl RingFiles {
         owner: Option<(u32, u32)>,
         mode: u32,
         pshared: bool,
+        mirrored: bool,
     ) -> Result<Self> {
         let ring = layout::ring_size(size)?;
         let header_len = layout::header_len(user_data)?;
@@ -97,7 +99,11 @@ impl RingFiles {
         let header = fresh.create(format!("{name}-header"), header_len, owner, mode)?;
         let data = fresh.create(format!("{name}-data"), ring.bytes(), owner, mode)?;
         let header = Mapping::map(header.as_fd(), header_len)?;
-        let data = Mapping::map(data.as_fd(), ring.bytes())?;
+        let data = if mirrored {
+            Mapping::map_twice(data.as_fd(), ring.bytes())?
+        } else {
+            Mapping::map(data.as_fd(), ring.bytes())?
+        };
         let paths = [recorded(recorded_path, b"-header")?, recorded(recorded_path, b"-data")?];
         let files = Self { header, data, size: ring, user_data, names: std::mem::take(&mut fresh.made) };
         match files.initialise(&paths, pshared) {

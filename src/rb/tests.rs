@@ -19,7 +19,7 @@ impl Scratch {
 
     fn create(&self, name: &str, size: usize, user_data: usize) -> RingFiles {
         let path = self.0.path().join(name);
-        RingFiles::create_in(&self.0, name, &path, size, user_data, None, 0o600, true).unwrap()
+        RingFiles::create_in(&self.0, name, &path, size, user_data, None, 0o600, true, false).unwrap()
     }
 
     fn open(&self, name: &str, size: usize, user_data: usize) -> crate::Result<RingFiles> {
@@ -98,6 +98,26 @@ fn a_message_can_be_put_back_and_lent() {
 }
 
 #[test]
+fn a_message_that_wraps_is_lent_from_a_mirrored_ring_only() {
+    for mirrored in [false, true] {
+        let scratch = Scratch::new();
+        let path = scratch.0.path().join("m");
+        let made =
+            RingFiles::create_in(&scratch.0, "m", &path, 4000, 4, None, 0o600, true, mirrored).unwrap();
+        let mut producer = Producer::new(Arc::new(scratch.open("m", 4000, 4).unwrap()));
+        let mut consumer = Consumer::new(Arc::new(made));
+        producer.send(&[&[1; 3000]]).unwrap();
+        assert_eq!(take(&mut consumer).map(|m| m.len()), Some(3000));
+        producer.send(&[&[2; 2000]]).unwrap();
+        let chunk = consumer.peek().unwrap().unwrap();
+        let lent = consumer.lend(&chunk, &Trusted::vouch(0).unwrap());
+        assert_eq!(lent.is_some(), mirrored);
+        assert!(lent.is_none_or(|lent| lent[..] == [2; 2000]));
+        consumer.reclaim(chunk).unwrap();
+    }
+}
+
+#[test]
 fn a_count_without_a_message_is_put_back_and_nonsense_counts_are_corrupt() {
     let scratch = Scratch::new();
     let (_producer, mut consumer) = scratch.pair(4000);
@@ -159,13 +179,13 @@ fn a_failed_creation_leaves_nothing_and_takes_nothing() {
     let scratch = Scratch::new();
     let path = scratch.0.path().join("r");
     std::fs::write(scratch.0.path().join("r-data"), b"mine").unwrap();
-    let made = RingFiles::create_in(&scratch.0, "r", &path, 4000, 4, None, 0o600, true);
+    let made = RingFiles::create_in(&scratch.0, "r", &path, 4000, 4, None, 0o600, true, false);
     assert_eq!(made.err(), Some(Error::Os(libc::EEXIST)));
     assert!(!scratch.0.path().join("r-header").exists());
     assert_eq!(std::fs::read(scratch.0.path().join("r-data")).unwrap(), b"mine");
-    let huge = RingFiles::create_in(&scratch.0, "s", &path, usize::MAX, 4, None, 0o600, true);
+    let huge = RingFiles::create_in(&scratch.0, "s", &path, usize::MAX, 4, None, 0o600, true, false);
     assert_eq!(huge.err(), Some(Error::Invalid));
-    let huge = RingFiles::create_in(&scratch.0, "s", &path, 1 << 40, 4, None, 0o600, true);
+    let huge = RingFiles::create_in(&scratch.0, "s", &path, 1 << 40, 4, None, 0o600, true, false);
     assert_eq!(huge.err(), Some(Error::Os(libc::EFBIG)));
 }
 
