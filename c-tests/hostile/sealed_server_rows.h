@@ -21,8 +21,8 @@ static const char *const memory_names[] = {"is fine", "is not sealed", "may grow
 	"comes with half an answer"};
 
 enum { /* what is wrong afterwards */
-	C_SERVE, C_SILENT, C_STOP, C_EXIT, C_CLOSE, C_WORD, C_FLIP, C_STATE, C_PLACE, C_LENGTH, C_BYTES, C_FLOOD, C_NO_BYTE, C_LATE,
-	C_BELL_FLOOD, C_HOLES, C_GARBAGE, C_NOT_TAKEN
+	SC_SERVE, SC_SILENT, SC_STOP, SC_EXIT, SC_CLOSE, SC_WORD, SC_FLIP, SC_STATE, SC_PLACE, SC_LENGTH, SC_BYTES, SC_FLOOD, SC_NO_BYTE, SC_LATE,
+	SC_BELL_FLOOD, SC_HOLES, SC_GARBAGE, SC_NOT_TAKEN
 };
 
 static int fake_memory(const struct row *row)
@@ -175,7 +175,7 @@ static void s_misbehave(const struct row *row)
 	uint32_t seed = 1;
 	char big[9000] = {0};
 
-	if (row->b == C_FLIP) {
+	if (row->b == SC_FLIP) {
 		pthread_t thread;
 
 		flip.word = s_word(row->c < 1000 ? (unsigned)row->c : S_PAGE + (unsigned)(row->c / 1000 - 1) * s.lane_words + (unsigned)(row->c % 1000));
@@ -187,52 +187,52 @@ static void s_misbehave(const struct row *row)
 
 		value.c = row->c % 10;
 		switch (row->b) {
-		case C_WORD: atomic_store(s_word((unsigned)row->c / 10), value_of(&value, s.lane_words)); /* fall through */
-		case C_SERVE:
-		case C_FLIP:
+		case SC_WORD: atomic_store(s_word((unsigned)row->c / 10), value_of(&value, s.lane_words)); /* fall through */
+		case SC_SERVE:
+		case SC_FLIP:
 			if (!s_serve()) {
 				sched_yield();
 			}
 			continue;
-		case C_STOP: raise(SIGSTOP); break;
-		case C_EXIT: kill(getpid(), SIGKILL); break;
-		case C_CLOSE: shutdown(s.stream, SHUT_RDWR); return;
-		case C_STATE: s_record(value_of(&value, s.lane_words), 0); break;
-		case C_PLACE: s_record(S_SKIP, places[row->c % 5]); break;
-		case C_LENGTH:
+		case SC_STOP: raise(SIGSTOP); break;
+		case SC_EXIT: kill(getpid(), SIGKILL); break;
+		case SC_CLOSE: shutdown(s.stream, SHUT_RDWR); return;
+		case SC_STATE: s_record(value_of(&value, s.lane_words), 0); break;
+		case SC_PLACE: s_record(S_SKIP, places[row->c % 5]); break;
+		case SC_LENGTH:
 			memcpy(big, &m, sizeof m);
 			s_respond(big, (size_t)row->c);
 			s_event(big, (size_t)row->c, 1);
 			wire_ms(5);
 			break;
-		case C_BYTES: s_byte(5000); wire_ms(3000); break;
-		case C_FLOOD: s_byte(4096); continue;
-		case C_BELL_FLOOD:
+		case SC_BYTES: s_byte(5000); wire_ms(3000); break;
+		case SC_FLOOD: s_byte(4096); continue;
+		case SC_BELL_FLOOD:
 			atomic_store(s_word(SW_EVENT_BELL), 0);
 			s_byte(16);
 			continue;
-		case C_NO_BYTE:
+		case SC_NO_BYTE:
 			s_event(&m, sizeof m, 0);
 			wire_ms(100);
 			break;
-		case C_LATE:
+		case SC_LATE:
 			s_event(&m, sizeof m, 0);
 			wire_ms(30);
 			s_byte(1);
 			break;
-		case C_HOLES:
+		case SC_HOLES:
 			(void)!fallocate(s.memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)s.bytes);
 			memset(s.at, 0, sizeof s.at);
 			s_serve();
 			continue;
-		case C_GARBAGE:
+		case SC_GARBAGE:
 			for (int i = 0; i < 5000; i++) {
 				seed = seed * 1664525u + 1013904223u;
 				atomic_store(s_lane(1 + i % 2, (seed >> 8) % s.lane_words), seed);
 			}
 			s_ring(SW_EVENT_BELL);
 			break;
-		case C_NOT_TAKEN: /* answers without having been asked, and takes nothing */
+		case SC_NOT_TAKEN: /* answers without having been asked, and takes nothing */
 			s_respond(&m, sizeof m);
 			wire_ms(20);
 			break;
@@ -283,45 +283,45 @@ static void sealed_server_rows(void)
 	for (int m = 0; m < M_COUNT; m++) {
 		int works = m == M_FINE || m == M_SEVERAL || m == M_MANY || m == M_PIECES || m == M_UNKNOWN_BITS || m == M_LATER_VERSION;
 
-		add(QB_IPC_SHM, REVERSE | (works ? WORKS : FORBIDDEN), sealed_server, m, C_SERVE, 0, "sealed: memory %s", memory_names[m]);
+		add(QB_IPC_SHM, REVERSE | (works ? WORKS : FORBIDDEN), sealed_server, m, SC_SERVE, 0, "sealed: memory %s", memory_names[m]);
 	}
-	add(QB_IPC_SHM, REVERSE | FORBIDDEN | PLAIN, sealed_server, M_FINE, C_SERVE, 0, "sealed: memory that nobody asked for");
+	add(QB_IPC_SHM, REVERSE | FORBIDDEN | PLAIN, sealed_server, M_FINE, SC_SERVE, 0, "sealed: memory that nobody asked for");
 	for (int fds = 1; fds < 3; fds++) {
-		add(QB_IPC_SHM, REVERSE | (fds < 2 ? FORBIDDEN : WORKS), sealed_server, M_FINE, C_SERVE, 0, "sealed: %d descriptors left", fds);
+		add(QB_IPC_SHM, REVERSE | (fds < 2 ? FORBIDDEN : WORKS), sealed_server, M_FINE, SC_SERVE, 0, "sealed: %d descriptors left", fds);
 		rows[row_count - 1].nofile = fds;
 	}
-	for (int c = C_SILENT; c <= C_CLOSE; c++) {
+	for (int c = SC_SILENT; c <= SC_CLOSE; c++) {
 		add(QB_IPC_SHM, REVERSE, sealed_server, M_FINE, c, 0, "sealed: server %s", stops[c]);
 	}
 	for (int v = 0; v < 8; v++) {
 		for (int i = 0; i < 10; i++) {
-			add(QB_IPC_SHM, REVERSE | BUSY, sealed_server, M_FINE, C_WORD, (long)sealed_words[i] * 10 + v, "sealed: %s is %s",
+			add(QB_IPC_SHM, REVERSE | BUSY, sealed_server, M_FINE, SC_WORD, (long)sealed_words[i] * 10 + v, "sealed: %s is %s",
 			    sealed_names[i], values[v]);
 		}
-		add(QB_IPC_SHM, REVERSE, sealed_server, M_FINE, C_STATE, v, "sealed: state is %s", values[v]);
+		add(QB_IPC_SHM, REVERSE, sealed_server, M_FINE, SC_STATE, v, "sealed: state is %s", values[v]);
 	}
 	for (int p = 0; p < 5; p++) {
-		add(QB_IPC_SHM, REVERSE, sealed_server, M_FINE, C_PLACE, p, "sealed: SKIP to %s", places[p]);
+		add(QB_IPC_SHM, REVERSE, sealed_server, M_FINE, SC_PLACE, p, "sealed: SKIP to %s", places[p]);
 	}
 	for (int i = 0; i < 10; i++) {
-		add(QB_IPC_SHM, REVERSE | BUSY, sealed_server, M_FINE, C_FLIP, sealed_words[i], "sealed: %s flips", sealed_names[i]);
+		add(QB_IPC_SHM, REVERSE | BUSY, sealed_server, M_FINE, SC_FLIP, sealed_words[i], "sealed: %s flips", sealed_names[i]);
 	}
 	for (int lane = 1; lane <= 3; lane++) {
 		for (int i = 0; i < 5; i++) {
-			add(QB_IPC_SHM, REVERSE | BUSY, sealed_server, M_FINE, C_FLIP, lane * 1000 + i, "sealed: lane %d: word %d flips", lane, i);
+			add(QB_IPC_SHM, REVERSE | BUSY, sealed_server, M_FINE, SC_FLIP, lane * 1000 + i, "sealed: lane %d: word %d flips", lane, i);
 		}
 	}
 	for (unsigned i = 0; i < sizeof lengths / sizeof *lengths; i++) {
-		add(QB_IPC_SHM, REVERSE, sealed_server, M_FINE, C_LENGTH, lengths[i], "sealed: messages of %ld bytes", lengths[i]);
+		add(QB_IPC_SHM, REVERSE, sealed_server, M_FINE, SC_LENGTH, lengths[i], "sealed: messages of %ld bytes", lengths[i]);
 	}
-	add(QB_IPC_SHM, REVERSE, sealed_server, M_FINE, C_BYTES, 0, "sealed: 5,000 bytes for nothing");
-	add(QB_IPC_SHM, REVERSE | BUSY, sealed_server, M_FINE, C_FLOOD, 0, "sealed: bytes flood the client");
-	add(QB_IPC_SHM, REVERSE | BUSY, sealed_server, M_FINE, C_BELL_FLOOD, 0, "sealed: bytes and a taken bell flood the client");
-	add(QB_IPC_SHM, REVERSE, sealed_server, M_FINE, C_NO_BYTE, 0, "sealed: events without bytes");
-	add(QB_IPC_SHM, REVERSE, sealed_server, M_FINE, C_LATE, 0, "sealed: the bytes of events come late");
-	add(QB_IPC_SHM, REVERSE | BUSY, sealed_server, M_FINE, C_HOLES, 0, "sealed: pages are taken away in use");
-	add(QB_IPC_SHM, REVERSE, sealed_server, M_FINE, C_GARBAGE, 0, "sealed: garbage in the lanes");
-	add(QB_IPC_SHM, REVERSE, sealed_server, M_FINE, C_NOT_TAKEN, 0, "sealed: requests are never taken");
+	add(QB_IPC_SHM, REVERSE, sealed_server, M_FINE, SC_BYTES, 0, "sealed: 5,000 bytes for nothing");
+	add(QB_IPC_SHM, REVERSE | BUSY, sealed_server, M_FINE, SC_FLOOD, 0, "sealed: bytes flood the client");
+	add(QB_IPC_SHM, REVERSE | BUSY, sealed_server, M_FINE, SC_BELL_FLOOD, 0, "sealed: bytes and a taken bell flood the client");
+	add(QB_IPC_SHM, REVERSE, sealed_server, M_FINE, SC_NO_BYTE, 0, "sealed: events without bytes");
+	add(QB_IPC_SHM, REVERSE, sealed_server, M_FINE, SC_LATE, 0, "sealed: the bytes of events come late");
+	add(QB_IPC_SHM, REVERSE | BUSY, sealed_server, M_FINE, SC_HOLES, 0, "sealed: pages are taken away in use");
+	add(QB_IPC_SHM, REVERSE, sealed_server, M_FINE, SC_GARBAGE, 0, "sealed: garbage in the lanes");
+	add(QB_IPC_SHM, REVERSE, sealed_server, M_FINE, SC_NOT_TAKEN, 0, "sealed: requests are never taken");
 }
 
 #endif
