@@ -108,7 +108,9 @@ class Node:
         return "/run/qb/ours" if which == "ours" else self.dirs["reference"]
 
     def command(self, script, lib):
-        environment = [*([] if lib == "installed" else [f"LD_LIBRARY_PATH={self.library_dir(lib)}"]), "PCMK_logfile=/var/log/pacemaker/pacemaker.log", "PCMK_logfacility=none", "LC_ALL=C", "HOME=/root",
+        # LIBQB_SEALED=0 runs a scenario on the wire of the C library throughout.
+        knobs = [f"LIBQB_SEALED={os.environ['LIBQB_SEALED']}"] if "LIBQB_SEALED" in os.environ else []
+        environment = [*([] if lib == "installed" else [f"LD_LIBRARY_PATH={self.library_dir(lib)}"]), *knobs, "PCMK_logfile=/var/log/pacemaker/pacemaker.log", "PCMK_logfacility=none", "LC_ALL=C", "HOME=/root",
                        "PATH=/usr/sbin:/usr/bin:/sbin:/bin"]
         return ["nsenter", "-t", str(self.pid), "-n", "-m", "-u", "-i", "-p", "env", "-i", *environment, "bash", "-c", script]
 
