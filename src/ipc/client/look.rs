@@ -189,7 +189,8 @@ impl Client {
                     return Err(self.timed_out());
                 }
                 self.catch_up_bells();
-                if !lane.sleep(deadline.slice(SLICE))? && self.server_is_gone() {
+                lane.sleep(deadline.slice(SLICE))?;
+                if !lane.ready() && self.server_is_gone() {
                     let record = lane.peek_alone()?.ok_or(Error::Disconnected)?;
                     return self.held(&mut lane, record);
                 }
