@@ -92,9 +92,13 @@ void client_rtt(qb_ipcc_connection_t *c, size_t size, unsigned think_us, double 
 		client_state(c, &before);
 	}
 	iov = request(REQ_ECHO, size, size);
-	end = bench_now_ns() + (uint64_t)(seconds * 1e8);
-	while (count == 0 && think_us == 0 && bench_now_ns() < end) {
-		round_trip(c, &iov, size); /* warms up for a tenth of the time */
+	/* Warms up for a tenth of the time. With think time it takes half of it: the scheduler keeps two processes apart for a while that were busy before. */
+	end = bench_now_ns() + (uint64_t)(seconds * (think_us > 0 ? 5e8 : 1e8));
+	while (count == 0 && bench_now_ns() < end) {
+		if (think_us > 0) {
+			nanosleep(&think, NULL);
+		}
+		round_trip(c, &iov, size);
 	}
 	cpu = own_cpu_ns();
 	start = now = bench_now_ns();
