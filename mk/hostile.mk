@@ -15,11 +15,11 @@ check-hostile: all $(HOSTILE)
 	$(ON_OURS) $(HOSTILE) --full
 	$(ON_OURS) $(HOSTILE) --full --own-loop
 
-# The property test for HOURS, half of it for each transport: any value in any shared word at any time. PROPERTY_SEED=N
+# The property test for HOURS, a third of it for each transport: any value in any shared word at any time. PROPERTY_SEED=N
 # repeats a run, QB_PROPERTY_ONLY=Sealed, SharedMemory or Socket runs one part; `make asan-property` is the same with AddressSanitizer.
 HOURS ?= 1
 PROPERTY_SEED ?=
-PROPERTY_ENV = QB_PROPERTY_SECONDS=$$(awk 'BEGIN { printf "%d", $(HOURS) * 1800 }') $(if $(PROPERTY_SEED),QB_PROPERTY_SEED=$(PROPERTY_SEED))
+PROPERTY_ENV = QB_PROPERTY_SECONDS=$$(awk 'BEGIN { printf "%d", $(HOURS) * 1200 }') $(if $(PROPERTY_SEED),QB_PROPERTY_SEED=$(PROPERTY_SEED))
 .PHONY: property asan-property
 property:
 	$(PROPERTY_ENV) $(CARGO) test -q --release -p qb --lib hostile_tests -- --nocapture

@@ -293,7 +293,7 @@ fn no_value_in_a_shared_word_brings_either_side_down() {
             event_loop.job_add(Priority::High, end).unwrap();
         });
         let live = *live.lock().unwrap();
-        println!("{transport:?}: {} stores, {live} connections, {:?}", done.load(Relaxed), start.elapsed());
+        println!("{kind}: {} stores, {live} connections, {:?}", done.load(Relaxed), start.elapsed());
         assert!(live > 0, "no connection was ever made");
         assert_eq!(shared_files().iter().filter(|p| p.to_string_lossy().contains(&name)).count(), 0);
     }
