@@ -194,6 +194,8 @@ static void serve_steadily(void)
 
 static void check_service(const struct row *row)
 {
+	/* Requests of the victim's own user are lent where they are: such a sender can change them after they were checked. */
+	bool lent = (row->flags & SELF) || geteuid() != 0;
 	struct holds before, after = {0, 0, 0};
 	int ready, status = 0;
 	double least;
@@ -242,10 +244,10 @@ static void check_service(const struct row *row)
 	(void)!write(victim.control, "q", 1);
 	waitpid(victim.pid, &status, 0);
 	EXPECT(status == 0, "the victim ends with status 0x%x", status);
-	EXPECT(victim.shared->lying == 0, "requests that are shorter than they say reach the application");
+	EXPECT((lent && row->flags & BUSY) || victim.shared->lying == 0, "requests that are shorter than they say reach the application");
 	EXPECT(victim.shared->misaligned == 0, "misaligned requests reach the application");
 	EXPECT(victim.shared->strange == 0, "%d requests of a stranger reach the application", victim.shared->strange);
-	EXPECT((row->flags & SELF) || geteuid() != 0 || victim.shared->unstable == 0, "a request changed while it was handled");
+	EXPECT(lent || victim.shared->unstable == 0, "a request changed while it was handled");
 	EXPECT(victim.shared->misuse == 0, "the poll loop was misused %d times", victim.shared->misuse);
 	EXPECT(victim.shared->registered <= 0, "%d descriptors are still registered", victim.shared->registered);
 	EXPECT(victim.shared->accepted == victim.shared->destroyed, "%d connections accepted, %d destroyed",
