@@ -4,6 +4,7 @@
 use super::*;
 use crate::ipc::sealed;
 use std::os::unix::net::UnixStream;
+use std::sync::mpsc;
 
 /// A client, the memory it shares with its server, and the server's end of the stream.
 fn client() -> (Client, Arc<Segment>, UnixStream) {
@@ -44,4 +45,28 @@ fn a_receive_ends_at_its_time_out_however_many_bytes_there_are() {
     let mut room = [0; 100];
     assert_eq!(client.recv_event(&mut room, 0), Ok(5));
     assert_eq!(&room[..5], b"event");
+}
+
+/// A server that is dead while somebody who still has its memory wakes the client without end.
+#[test]
+fn a_wake_up_for_nothing_does_not_hide_a_dead_server() {
+    for peek in [false, true] {
+        let (client, server, far) = client();
+        drop(far);
+        let (done, result) = mpsc::channel();
+        std::thread::spawn(move || {
+            let received = if peek {
+                client.peek_response(-1).map(|response| response.len())
+            } else {
+                client.recv(&mut [0; 100], -1)
+            };
+            done.send(received).unwrap();
+        });
+        // Long before a wait ends by itself, whenever it begins; the number of attempts guards against a hang.
+        let received = (0..60_000).find_map(|_| {
+            server.wake_for_nothing();
+            result.recv_timeout(Duration::from_millis(1)).ok()
+        });
+        assert_eq!(received, Some(Err(Error::Disconnected)), "peek: {peek}");
+    }
 }
