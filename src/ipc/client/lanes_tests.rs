@@ -38,13 +38,18 @@ fn a_receive_ends_at_its_time_out_however_many_bytes_there_are() {
     while socket::send(far.as_fd(), &[0; 4096]).is_ok() {}
     for _ in 0..3 {
         assert_eq!(client.recv_event(&mut [0; 100], 0), Err(Error::Busy));
+        assert_eq!(client.peek_event(0).map(|_| ()), Err(Error::Busy));
     }
     // Had it gone on for as long as there were any, a server that sends faster could keep it for ever.
     assert!(socket::peek(client.event_fd(), &mut [0; 1]).is_ok(), "a bounded number was taken");
-    Talker::events(&server).send(&[b"event"], far.as_fd()).unwrap();
+    let mut events = Talker::events(&server);
+    for text in [b"event", b"other"] {
+        events.send(&[text], far.as_fd()).unwrap();
+    }
     let mut room = [0; 100];
     assert_eq!(client.recv_event(&mut room, 0), Ok(5));
     assert_eq!(&room[..5], b"event");
+    assert_eq!(&*client.peek_event(0).unwrap(), b"other");
 }
 
 /// A server that is dead while somebody who still has its memory wakes the client without end.
