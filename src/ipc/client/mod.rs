@@ -24,7 +24,6 @@ mod receive;
 mod send;
 
 pub use connect::Connecting;
-pub use in_place::Reserved;
 pub(super) use in_place::as_many_as_fit;
 pub use look::Peeked;
 
