@@ -13,7 +13,8 @@ use std::time::Duration;
 /// How long an event that was taken waits for the byte that announced it. It is on its way; only a server that was stopped
 /// between two instructions makes anybody wait that long.
 pub(super) const LATE_BYTE: Duration = Duration::from_millis(1);
-/// How often a receive whose time is over finds the stream readable and no event before it ends.
+/// How often a receive of events looks in vain, at an announcement or at bytes on the stream, before it ends when its time is
+/// over.
 const VAIN_LOOKS: u32 = 16;
 
 impl Client {
