@@ -196,6 +196,69 @@ static void waiting_for_ever_ends_with_the_server(void)
 	}
 }
 
+static void note_signal(int number)
+{
+	(void)number;
+}
+
+/* A signal each millisecond: no wait goes on for longer than that. The watchdog keeps SIGALRM. */
+static timer_t interrupt_every_wait(void)
+{
+	struct sigaction action = {.sa_handler = note_signal}; /* without SA_RESTART */
+	struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1};
+	const struct timespec often = {0, 1000000};
+	const struct itimerspec when = {often, often};
+	timer_t timer;
+
+	CHECK_EQ(sigaction(SIGUSR1, &action, NULL), 0);
+	CHECK_EQ(timer_create(CLOCK_MONOTONIC, &event, &timer), 0);
+	CHECK_EQ(timer_settime(timer, 0, &when, NULL), 0);
+	return timer;
+}
+
+/* The reference waits for ever for somebody who is gone ("ipc-endless-receive"), so it has a time limit where that matters. */
+static void signals_do_not_hide_the_end_of_the_server(void)
+{
+	const int32_t wait = on_reference() ? 200 : -1;
+
+	for (int call = 0; call < 3; call++) {
+		struct kit *k = begin();
+		qb_ipcc_connection_t *c = kit_connect(k, 8192);
+		struct kit_request r;
+		struct iovec iov = {&r, sizeof r};
+		timer_t timer;
+		ssize_t n;
+
+		kit_request(&r, KIT_DIE, sizeof r);
+		CHECK_EQ(kit_echo(c, 64), 0);
+		if (call > 0) {
+			kit_kill(k);
+		}
+		timer = interrupt_every_wait();
+		switch (call) {
+		case 0:
+			n = qb_ipcc_sendv_recv(c, &iov, 1, big, sizeof big, -1);
+			break;
+		case 1:
+			n = qb_ipcc_recv(c, big, sizeof big, wait);
+			break;
+		default:
+			n = qb_ipcc_event_recv(c, big, sizeof big, wait);
+		}
+		timer_delete(timer);
+		if (!is_gone(n)) {
+			printf("  call %d: %zd\n", call, n);
+			check_bad++;
+		}
+		CHECK_EQ(qb_ipcc_is_connected(c), 0);
+		qb_ipcc_disconnect(c);
+		if (call == 0) {
+			kit_wait_server(k);
+		}
+		kit_shm_entries(k->server, 1);
+	}
+}
+
 /* With a time limit, or inside sendv_recv, every implementation notices. */
 static void a_server_that_dies_before_it_answers_is_noticed(void)
 {
@@ -344,6 +407,7 @@ int main(int argc, char **argv)
 		RUN_T(the_context_is_the_callers);
 		RUN_OURS(waiting_for_ever_ends_with_the_server, "ipc-endless-receive");
 		RUN_T(a_server_that_dies_before_it_answers_is_noticed);
+		RUN_T(signals_do_not_hide_the_end_of_the_server);
 		RUN_T(a_full_request_queue_is_reported_and_drains);
 		RUN_T(a_refused_asynchronous_connect_leaks_nothing);
 		RUN_T(long_names_are_cut_or_refused);

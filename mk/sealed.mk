@@ -2,7 +2,7 @@
 # Sealed memory beyond the IPC tests: inherited connections (`make check-fork`), many connections (`make check-scale`), and delays between
 # all steps of its protocol (`make stress-sealed`; a short form of that is a unit test).
 
-$(B)/c-tests/sealed/%: c-tests/sealed/%.c $(IPC_KIT) $(wildcard include/qb/*.h) | $(B)/lib/$(SONAME)
+$(B)/c-tests/sealed/%: c-tests/sealed/%.c c-tests/sealed/serve.h $(IPC_KIT) $(wildcard include/qb/*.h) | $(B)/lib/$(SONAME)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(TEST_CFLAGS) -o $@ $< -L$(B)/lib -lqb -pthread
 

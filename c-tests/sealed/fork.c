@@ -7,8 +7,8 @@
 #define _GNU_SOURCE
 #endif
 #include "../ipckit.h"
+#include "serve.h"
 
-#include <qb/qbloop.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 
@@ -19,15 +19,6 @@ struct message {
 	struct qb_ipc_response_header hdr;
 	int32_t how, answer;
 };
-
-static qb_ipcs_service_t *service;
-static qb_loop_t *loop;
-
-static int32_t may(qb_ipcs_connection_t *c, uid_t uid, gid_t gid)
-{
-	(void)c, (void)uid, (void)gid;
-	return 0;
-}
 
 /* What a child does with what it has inherited. */
 static void let_go(qb_ipcs_connection_t *c, enum how how)
@@ -62,51 +53,6 @@ static int32_t handle(qb_ipcs_connection_t *c, void *data, size_t size)
 	return 0;
 }
 
-static int32_t l_job(enum qb_loop_priority p, void *data, qb_loop_job_dispatch_fn fn)
-{
-	return qb_loop_job_add(loop, p, data, fn);
-}
-static int32_t l_add(enum qb_loop_priority p, int32_t fd, int32_t ev, void *data, qb_ipcs_dispatch_fn_t fn)
-{
-	return qb_loop_poll_add(loop, p, fd, ev, data, fn);
-}
-static int32_t l_mod(enum qb_loop_priority p, int32_t fd, int32_t ev, void *data, qb_ipcs_dispatch_fn_t fn)
-{
-	return qb_loop_poll_mod(loop, p, fd, ev, data, fn);
-}
-static int32_t l_del(int32_t fd)
-{
-	return qb_loop_poll_del(loop, fd);
-}
-
-static pid_t serve(const char *name, enum qb_ipc_type type)
-{
-	struct qb_ipcs_service_handlers h = {may, NULL, handle, NULL, NULL};
-	struct qb_ipcs_poll_handlers p = {l_job, l_add, l_mod, l_del};
-	int ready[2];
-	char byte;
-	pid_t pid;
-
-	CHECK_EQ(pipe(ready), 0);
-	pid = fork();
-	if (pid == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		close(ready[0]);
-		loop = qb_loop_create();
-		service = qb_ipcs_create(name, 0, type, &h);
-		qb_ipcs_poll_handlers_set(service, &p);
-		if (qb_ipcs_run(service) != 0 || write(ready[1], "r", 1) != 1) {
-			_exit(3);
-		}
-		qb_loop_run(loop);
-		_exit(3);
-	}
-	close(ready[1]);
-	CHECK_EQ(read(ready[0], &byte, 1), 1);
-	close(ready[0]);
-	return pid;
-}
-
 /* A request with its answer and its event; afterwards nothing is readable. */
 static void converse(qb_ipcc_connection_t *c, int id, int how)
 {
@@ -131,7 +77,7 @@ static void a_child_of_a_client_hurts_nobody(void)
 	pid_t server;
 
 	snprintf(name, sizeof name, "qbfork-%d", (int)getpid());
-	server = serve(name, T);
+	server = serve(name, T, handle);
 	qb_ipcc_connection_t *c = qb_ipcc_connect(name, 0), *d = qb_ipcc_connect(name, 0);
 
 	CHECK(c != NULL && d != NULL);
@@ -168,7 +114,7 @@ static void a_child_of_a_service_hurts_nobody(void)
 	pid_t server;
 
 	snprintf(name, sizeof name, "qbfork-%d", (int)getpid());
-	server = serve(name, T);
+	server = serve(name, T, handle);
 	qb_ipcc_connection_t *c = qb_ipcc_connect(name, 0), *d = qb_ipcc_connect(name, 0);
 
 	CHECK(c != NULL && d != NULL);
@@ -204,7 +150,7 @@ static void too_many_descriptors_under_way_are_an_error(void)
 	snprintf(name, sizeof name, "qbfork-%d", (int)getpid());
 	CHECK_EQ(setresuid(uid, uid, uid), 0);
 	CHECK_EQ(setrlimit(RLIMIT_NOFILE, &(struct rlimit){40, 40}), 0);
-	server = serve(name, QB_IPC_SHM);
+	server = serve(name, QB_IPC_SHM, handle);
 	c = qb_ipcc_connect(name, 0);
 	CHECK(c != NULL);
 	converse(c, ECHO, 0);

@@ -7,13 +7,9 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
-#include "../check.h"
+#include "serve.h"
 
 #include <qb/qbipcc.h>
-#include <qb/qbipcs.h>
-#include <qb/qbloop.h>
-#include <signal.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <time.h>
 
@@ -27,72 +23,13 @@ struct message {
 	int64_t n;
 };
 
-static qb_loop_t *loop;
 static char name[64];
 static int connections = 10000, most = 0;
-
-static int32_t may(qb_ipcs_connection_t *c, uid_t uid, gid_t gid)
-{
-	(void)c, (void)uid, (void)gid;
-	return 0;
-}
 
 static int32_t echo(qb_ipcs_connection_t *c, void *data, size_t size)
 {
 	qb_ipcs_response_send(c, data, size);
 	return 0;
-}
-
-static int32_t l_job(enum qb_loop_priority p, void *data, qb_loop_job_dispatch_fn fn)
-{
-	return qb_loop_job_add(loop, p, data, fn);
-}
-static int32_t l_add(enum qb_loop_priority p, int32_t fd, int32_t ev, void *data, qb_ipcs_dispatch_fn_t fn)
-{
-	return qb_loop_poll_add(loop, p, fd, ev, data, fn);
-}
-static int32_t l_mod(enum qb_loop_priority p, int32_t fd, int32_t ev, void *data, qb_ipcs_dispatch_fn_t fn)
-{
-	return qb_loop_poll_mod(loop, p, fd, ev, data, fn);
-}
-static int32_t l_del(int32_t fd)
-{
-	return qb_loop_poll_del(loop, fd);
-}
-
-static pid_t serve(void)
-{
-	struct qb_ipcs_service_handlers h = {may, NULL, echo, NULL, NULL};
-	struct qb_ipcs_poll_handlers p = {l_job, l_add, l_mod, l_del};
-	int ready[2];
-	char byte;
-	pid_t pid;
-
-	if (pipe(ready) != 0) {
-		_exit(3);
-	}
-	pid = fork();
-	if (pid == 0) {
-		qb_ipcs_service_t *service;
-
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		close(ready[0]);
-		loop = qb_loop_create();
-		service = qb_ipcs_create(name, 0, QB_IPC_SHM, &h);
-		qb_ipcs_poll_handlers_set(service, &p);
-		if (qb_ipcs_run(service) != 0 || write(ready[1], "r", 1) != 1) {
-			_exit(3);
-		}
-		close(ready[1]);
-		qb_loop_run(loop);
-		_exit(3);
-	}
-	close(ready[1]);
-	if (read(ready[0], &byte, 1) != 1) {
-		_exit(3);
-	}
-	close(ready[0]);
-	return pid;
 }
 
 static double now_us(void)
@@ -206,7 +143,7 @@ static struct crowd gather(int count)
 {
 	struct crowd crowd;
 
-	crowd.server = serve();
+	crowd.server = serve(name, QB_IPC_SHM, echo);
 	for (int i = 0; i < CLIENTS; i++) {
 		int in[2], out[2];
 

@@ -222,8 +222,9 @@ pub unsafe extern "C" fn qb_ipcc_is_sealed(c: *mut qb_ipcc_connection_t) -> i32 
 ///
 /// @param c   connection
 /// @param len most bytes that the event will have
-/// @param msg set to the room, aligned to 8 bytes, with undefined contents (of this connection's earlier messages). It may be written until qb_ipcs_event_commit() or qb_ipcs_event_cancel(), also when the client has left in
-///            the meantime, and until connection_destroyed has returned
+/// @param msg set to the room, aligned to 8 bytes, with undefined contents (of this connection's earlier messages). It may
+///            be written until qb_ipcs_event_commit() or qb_ipcs_event_cancel(), also when the client has left in the
+///            meantime, and until connection_destroyed has returned
 /// @return len; -EAGAIN when the queue is full, -EMSGSIZE beyond the agreed size, -EBUSY when an event is reserved already,
 ///         -ENOTCONN, -EINVAL
 ///

@@ -9,11 +9,13 @@
 //! Callers that cannot keep a guard (C) leave the open message in its slot and come back for it. Its memory stays until
 //! then, whatever becomes of the connection.
 
+use super::client::Client;
 use super::sealed::{Lent, Record, Room};
 use super::service::buffers::{Buffer, Buffers};
 use crate::sync::{AtomicBool, Mutex, Ordering};
 use crate::sys::fork;
 use crate::{Error, Result};
+use std::fmt;
 use std::ptr::NonNull;
 
 /// Whether a message of one kind is open, and the message while its owner is away.
@@ -179,16 +181,115 @@ impl Workshop {
         Ok(Draft::Private(self.buffers.take(len), len))
     }
 
-    /// Lets go of a draft's memory.
-    pub fn discard(&self, draft: Draft) {
+    /// Lets go of a draft's memory and frees its slot.
+    pub fn discard(&self, slot: &Slot<Draft>, draft: Draft) {
         if let Draft::Private(buffer, _) = draft {
             self.buffers.put(buffer);
+        }
+        slot.close();
+    }
+
+    /// The same with what was left in the slot, if anything was.
+    pub fn cancel(&self, slot: &Slot<Draft>) {
+        if let Some(draft) = slot.resume() {
+            self.discard(slot, draft);
         }
     }
 }
 
 /// Why a commit failed, and the draft if it is still open.
 pub(super) type NotSent = (Error, Option<Draft>);
+
+/// Who writes messages in place: a client its requests, a server's connection its events.
+pub(super) trait Author {
+    /// Where the message is while it is open, and what its memory goes back to.
+    fn desk(&self) -> (&Slot<Draft>, &Workshop);
+
+    /// Sends the first `len` bytes. The slot is free afterwards, unless the draft comes back.
+    fn commit_draft(&self, draft: Draft, len: usize) -> std::result::Result<usize, NotSent>;
+
+    /// Sends what [`Reserved::detach`] left; [`Error::Invalid`] when there is nothing.
+    fn commit_left(&self, len: usize) -> Result<usize> {
+        let (slot, _) = self.desk();
+        let draft = slot.resume().ok_or(Error::Invalid)?;
+        self.commit_draft(draft, len).map_err(|(e, draft)| {
+            if let Some(draft) = draft {
+                slot.leave(draft);
+            }
+            e
+        })
+    }
+}
+
+/// Room for one message: a request of a [`Client`], or an event ([`ReservedEvent`](super::ReservedEvent)). Dropping it before
+/// [`Reserved::commit`] gives the room back.
+#[must_use]
+#[expect(private_bounds, reason = "only the two ends of a connection are authors")]
+pub struct Reserved<'a, A: Author = Client> {
+    author: &'a A,
+    draft: Option<Draft>,
+}
+
+#[expect(private_bounds, reason = "see the type")]
+impl<'a, A: Author> Reserved<'a, A> {
+    pub(super) fn new(author: &'a A, draft: Draft) -> Self {
+        Self { author, draft: Some(draft) }
+    }
+
+    /// Bytes that may be filled; 0 once it is committed.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.draft.as_ref().map_or(0, Draft::len)
+    }
+
+    /// Whether nothing can be filled.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Copies `data` to `offset` within the message. [`Error::Invalid`] when it does not all fit, and after the commit.
+    pub fn fill(&mut self, offset: usize, data: &[u8]) -> Result<()> {
+        self.draft.as_mut().ok_or(Error::Invalid)?.fill(offset, data)
+    }
+
+    /// Sends the first `len` bytes; a request has to begin with a request header. Errors as from [`Client::send`] and
+    /// [`Connection::send_event`](super::Connection::send_event); after [`Error::Busy`] and [`Error::Invalid`] (for more
+    /// than was reserved) the message is still there.
+    pub fn commit(&mut self, len: usize) -> Result<usize> {
+        let draft = self.draft.take().ok_or(Error::Invalid)?;
+        self.author.commit_draft(draft, len).map_err(|(e, draft)| {
+            self.draft = draft;
+            e
+        })
+    }
+
+    /// Leaves the message open, for callers that cannot keep this guard: [`Client::commit_reserved`] and
+    /// [`Client::cancel_reserved`], and the functions of the same kind for events, find it again. The address is a multiple
+    /// of 8, may be written until then and while the client lives or the connection is referenced, and is None after the
+    /// commit.
+    pub fn detach(mut self) -> Option<NonNull<u8>> {
+        let mut draft = self.draft.take()?;
+        let address = draft.address();
+        self.author.desk().0.leave(draft);
+        Some(address)
+    }
+}
+
+impl<A: Author> Drop for Reserved<'_, A> {
+    fn drop(&mut self) {
+        if let Some(draft) = self.draft.take() {
+            let (slot, workshop) = self.author.desk();
+            workshop.discard(slot, draft);
+        }
+    }
+}
+
+impl<A: Author> fmt::Debug for Reserved<'_, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reserved").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -40,7 +40,8 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 
-pub use client::{Client, Connecting, Peeked, Reserved, probe_datagram_size};
+pub use client::{Client, Connecting, Peeked, probe_datagram_size};
+pub use in_place::Reserved;
 pub use poll::{Next, Poller, Priority, Watch};
 pub use service::{Auth, Connection, Handler, RateLimit, Request, ReservedEvent, Service};
 pub use stats::{ConnectionStats, ServiceStats};

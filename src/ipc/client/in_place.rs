@@ -3,12 +3,10 @@
 
 use super::send::{flush_bells, ring_bells};
 use super::{Client, Links};
-use crate::ipc::in_place::{Draft, Held, NotSent, Slot, Workshop};
+use crate::ipc::in_place::{Author, Draft, Held, NotSent, Reserved, Slot, Workshop};
 use crate::shm::Trusted;
 use crate::{Error, Result};
-use std::fmt;
 use std::os::fd::AsFd;
-use std::ptr::NonNull;
 
 /// What is open on a client's connection.
 pub(super) struct InPlace {
@@ -29,66 +27,6 @@ impl InPlace {
             workshop: Workshop::default(),
             trusted: Trusted::vouch(server_uid),
         }
-    }
-}
-
-/// Room for one request. Dropping it before [`Reserved::commit`] gives the room back.
-#[must_use]
-pub struct Reserved<'a> {
-    client: &'a Client,
-    draft: Option<Draft>,
-}
-
-impl Reserved<'_> {
-    /// Bytes that may be filled; 0 once it is committed.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.draft.as_ref().map_or(0, Draft::len)
-    }
-
-    /// Whether nothing can be filled.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Copies `data` to `offset` within the request. [`Error::Invalid`] when it does not all fit, and after the commit.
-    pub fn fill(&mut self, offset: usize, data: &[u8]) -> Result<()> {
-        self.draft.as_mut().ok_or(Error::Invalid)?.fill(offset, data)
-    }
-
-    /// Sends the first `len` bytes, which have to begin with a request header. Errors as from [`Client::send`]; after
-    /// [`Error::Busy`] and [`Error::Invalid`] (for more than was reserved) the request is still there.
-    pub fn commit(&mut self, len: usize) -> Result<usize> {
-        let draft = self.draft.take().ok_or(Error::Invalid)?;
-        self.client.commit_draft(draft, len).map_err(|(e, draft)| {
-            self.draft = draft;
-            e
-        })
-    }
-
-    /// Leaves the request open for [`Client::commit_reserved`] and [`Client::cancel_reserved`], for callers that cannot
-    /// keep this guard. The address is a multiple of 8, may be written until then and while the client lives, and is
-    /// None after the commit.
-    pub fn detach(mut self) -> Option<NonNull<u8>> {
-        let mut draft = self.draft.take()?;
-        let address = draft.address();
-        self.client.in_place.request.leave(draft);
-        Some(address)
-    }
-}
-
-impl Drop for Reserved<'_> {
-    fn drop(&mut self) {
-        if let Some(draft) = self.draft.take() {
-            self.client.drop_draft(draft);
-        }
-    }
-}
-
-impl fmt::Debug for Reserved<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reserved").field("len", &self.len()).finish_non_exhaustive()
     }
 }
 
@@ -116,7 +54,7 @@ impl Client {
             return Err(Error::Busy);
         }
         let draft = self.noted(self.draft(len))?;
-        Ok(Reserved { client: self, draft: Some(draft) })
+        Ok(Reserved::new(self, draft))
     }
 
     fn draft(&self, len: usize) -> Result<Draft> {
@@ -152,60 +90,14 @@ impl Client {
         }
     }
 
-    fn commit_draft(&self, draft: Draft, len: usize) -> std::result::Result<usize, NotSent> {
-        if len > draft.len() {
-            return Err((Error::Invalid, Some(draft)));
-        }
-        let InPlace { request: slot, workshop, .. } = &self.in_place;
-        let connected = workshop.ensure_own().and_then(|()| self.ensure_connected());
-        if let Err(e) = connected {
-            self.drop_draft(draft);
-            return Err((e, None));
-        }
-        let sent = match (&self.links, draft) {
-            (Links::Sealed { requests, .. }, Draft::Sealed(room)) => {
-                let mut lane = requests.lock();
-                let sent = lane.commit(room, len, self.stream.as_fd());
-                slot.close();
-                sent.and_then(|sent| self.told(&mut lane, sent.bell).map(|()| sent.bytes))
-            }
-            (_, Draft::Private(buffer, reserved)) => match self.send_now(&[buffer.read(len)], true) {
-                Err(Error::Busy) => return Err((Error::Busy, Some(Draft::Private(buffer, reserved)))),
-                sent => {
-                    workshop.buffers.put(buffer);
-                    slot.close();
-                    sent
-                }
-            },
-            (_, Draft::Sealed(_)) => {
-                slot.close();
-                Err(Error::Invalid)
-            }
-        };
-        self.noted(sent).map_err(|e| (e, None))
-    }
-
-    fn drop_draft(&self, draft: Draft) {
-        self.in_place.workshop.discard(draft);
-        self.in_place.request.close();
-    }
-
     /// Sends what [`Reserved::detach`] left, as [`Reserved::commit`]. [`Error::Invalid`] when there is nothing.
     pub fn commit_reserved(&self, len: usize) -> Result<usize> {
-        let draft = self.in_place.request.resume().ok_or(Error::Invalid)?;
-        self.commit_draft(draft, len).map_err(|(e, draft)| {
-            if let Some(draft) = draft {
-                self.in_place.request.leave(draft);
-            }
-            e
-        })
+        self.commit_left(len)
     }
 
     /// Gives back the room that [`Reserved::detach`] left; nothing happens when there is none.
     pub fn cancel_reserved(&self) {
-        if let Some(draft) = self.in_place.request.resume() {
-            self.drop_draft(draft);
-        }
+        self.in_place.workshop.cancel(&self.in_place.request);
     }
 
     /// Queues requests as long as there is room, and tells the server once. Returns how many were queued, at least one;
@@ -256,6 +148,45 @@ impl Client {
                 as_many_as_fit(messages, |message| self.send_now(&[message], false).map(drop))
             }
         }
+    }
+}
+
+impl Author for Client {
+    fn desk(&self) -> (&Slot<Draft>, &Workshop) {
+        (&self.in_place.request, &self.in_place.workshop)
+    }
+
+    fn commit_draft(&self, draft: Draft, len: usize) -> std::result::Result<usize, NotSent> {
+        if len > draft.len() {
+            return Err((Error::Invalid, Some(draft)));
+        }
+        let InPlace { request: slot, workshop, .. } = &self.in_place;
+        let connected = workshop.ensure_own().and_then(|()| self.ensure_connected());
+        if let Err(e) = connected {
+            workshop.discard(slot, draft);
+            return Err((e, None));
+        }
+        let sent = match (&self.links, draft) {
+            (Links::Sealed { requests, .. }, Draft::Sealed(room)) => {
+                let mut lane = requests.lock();
+                let sent = lane.commit(room, len, self.stream.as_fd());
+                slot.close();
+                sent.and_then(|sent| self.told(&mut lane, sent.bell).map(|()| sent.bytes))
+            }
+            (_, Draft::Private(buffer, reserved)) => match self.send_now(&[buffer.read(len)], true) {
+                Err(Error::Busy) => return Err((Error::Busy, Some(Draft::Private(buffer, reserved)))),
+                sent => {
+                    workshop.buffers.put(buffer);
+                    slot.close();
+                    sent
+                }
+            },
+            (_, Draft::Sealed(_)) => {
+                slot.close();
+                Err(Error::Invalid)
+            }
+        };
+        self.noted(sent).map_err(|e| (e, None))
     }
 }
 

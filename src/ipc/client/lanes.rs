@@ -13,7 +13,8 @@ use std::time::Duration;
 /// How long an event that was taken waits for the byte that announced it. It is on its way; only a server that was stopped
 /// between two instructions makes anybody wait that long.
 pub(super) const LATE_BYTE: Duration = Duration::from_millis(1);
-/// How often a receive whose time is over finds the stream readable and no event before it ends.
+/// How often a receive of events looks in vain, at an announcement or at bytes on the stream, before it ends when its time is
+/// over.
 const VAIN_LOOKS: u32 = 16;
 
 impl Client {
@@ -57,27 +58,39 @@ impl Client {
         }
     }
 
-    /// One event. Events count as there once they are announced, and the stream is readable as long as one is there: so that
-    /// an event that is taken as the last one takes the announcement with it.
     pub(super) fn event_from_lane(
         &self,
         lane: &mut Listener,
         buffer: &mut [u8],
         deadline: Deadline,
     ) -> Result<usize> {
+        self.next_event(lane, deadline, |lane, _| {
+            let received = lane.receive(buffer)?;
+            if received.is_some() {
+                self.after_event(lane, || deadline.slice(LATE_BYTE));
+            }
+            Ok(received)
+        })
+    }
+
+    /// Waits for an event and for what `take` makes of it. Events count as there once they are announced, and the stream is
+    /// readable as long as one is there. `take` also hears whether the announcement is new: its byte may still be on its way.
+    #[inline]
+    pub(super) fn next_event<T>(
+        &self,
+        lane: &mut Listener,
+        deadline: Deadline,
+        mut take: impl FnMut(&mut Listener, bool) -> Result<Option<T>>,
+    ) -> Result<T> {
         let stream = self.stream.as_fd();
-        let mut vain = 0;
+        let mut vain = 0_u32;
         loop {
+            let was_asleep = lane.is_asleep();
             if lane.is_announced() {
-                if let Some(n) = lane.receive(buffer)? {
-                    if !lane.glance() && !matches!(lane.doze_off(stream), Ok(false)) && lane.owes_bytes() {
-                        poll_one(stream, libc::POLLIN, Some(deadline.slice(LATE_BYTE)))?;
-                        // The end of the stream is for the next call to find.
-                        let _ = lane.take_late_bytes(stream);
-                    }
-                    return Ok(n);
+                if let Some(event) = take(lane, was_asleep)? {
+                    return Ok(event);
                 }
-                vain += 1;
+                vain = vain.saturating_add(1);
                 let over = vain >= VAIN_LOOKS && deadline.passed();
                 if !lane.doze_off(stream)? && !over {
                     continue;
@@ -90,10 +103,21 @@ impl Client {
             if readable && !lane.is_announced() {
                 lane.clear(stream)?;
             }
-            vain += u32::from(readable);
+            vain = vain.saturating_add(readable.into());
             if deadline.passed() && (!readable || vain >= VAIN_LOOKS) {
                 return Err(Error::Busy);
             }
+        }
+    }
+
+    /// With the last event goes its announcement, which is waited for as long as `patience` says. What goes wrong with the
+    /// stream here is for the next receive to find.
+    #[inline]
+    pub(super) fn after_event(&self, lane: &mut Listener, patience: impl FnOnce() -> Duration) {
+        let stream = self.stream.as_fd();
+        if !lane.glance() && !matches!(lane.doze_off(stream), Ok(false)) && lane.owes_bytes() {
+            let _ = poll_one(stream, libc::POLLIN, Some(patience()));
+            let _ = lane.take_late_bytes(stream);
         }
     }
 }

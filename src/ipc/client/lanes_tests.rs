@@ -4,6 +4,7 @@
 use super::*;
 use crate::ipc::sealed;
 use std::os::unix::net::UnixStream;
+use std::sync::mpsc;
 
 /// A client, the memory it shares with its server, and the server's end of the stream.
 fn client() -> (Client, Arc<Segment>, UnixStream) {
@@ -37,11 +38,40 @@ fn a_receive_ends_at_its_time_out_however_many_bytes_there_are() {
     while socket::send(far.as_fd(), &[0; 4096]).is_ok() {}
     for _ in 0..3 {
         assert_eq!(client.recv_event(&mut [0; 100], 0), Err(Error::Busy));
+        assert_eq!(client.peek_event(0).map(|_| ()), Err(Error::Busy));
     }
     // Had it gone on for as long as there were any, a server that sends faster could keep it for ever.
     assert!(socket::peek(client.event_fd(), &mut [0; 1]).is_ok(), "a bounded number was taken");
-    Talker::events(&server).send(&[b"event"], far.as_fd()).unwrap();
+    let mut events = Talker::events(&server);
+    for text in [b"event", b"other"] {
+        events.send(&[text], far.as_fd()).unwrap();
+    }
     let mut room = [0; 100];
     assert_eq!(client.recv_event(&mut room, 0), Ok(5));
     assert_eq!(&room[..5], b"event");
+    assert_eq!(&*client.peek_event(0).unwrap(), b"other");
+}
+
+/// A server that is dead while somebody who still has its memory wakes the client without end.
+#[test]
+fn a_wake_up_for_nothing_does_not_hide_a_dead_server() {
+    for peek in [false, true] {
+        let (client, server, far) = client();
+        drop(far);
+        let (done, result) = mpsc::channel();
+        std::thread::spawn(move || {
+            let received = if peek {
+                client.peek_response(-1).map(|response| response.len())
+            } else {
+                client.recv(&mut [0; 100], -1)
+            };
+            done.send(received).unwrap();
+        });
+        // Long before a wait ends by itself, whenever it begins; the number of attempts guards against a hang.
+        let received = (0..60_000).find_map(|_| {
+            server.wake_for_nothing();
+            result.recv_timeout(Duration::from_millis(1)).ok()
+        });
+        assert_eq!(received, Some(Err(Error::Disconnected)), "peek: {peek}");
+    }
 }

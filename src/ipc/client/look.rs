@@ -200,32 +200,16 @@ impl Client {
 
     /// An event that was announced, once its announcement has arrived.
     fn event_in_lane(&self, lane: &mut Listener, deadline: Deadline) -> Result<Held> {
-        let stream = self.stream.as_fd();
-        loop {
-            let was_asleep = lane.is_asleep();
-            if lane.is_announced() {
-                if let Some(record) = lane.peek_alone()? {
-                    if was_asleep {
-                        // The byte is on its way. What is peeked counts as queued, so the stream has to be readable.
-                        poll_one(stream, libc::POLLIN, Some(LATE_BYTE))?;
-                    }
-                    return self.held(lane, record);
-                }
-                if !lane.doze_off(stream)? {
-                    continue;
-                }
+        self.next_event(lane, deadline, |lane, announced_just_now| {
+            let Some(record) = lane.peek_alone()? else {
+                return Ok(None);
+            };
+            if announced_just_now {
+                // The byte is on its way. What is peeked counts as queued, so the stream has to be readable.
+                let _ = poll_one(self.stream.as_fd(), libc::POLLIN, Some(LATE_BYTE));
             }
-            if !deadline.passed() && lane.linger_for_announcement() {
-                continue;
-            }
-            let readable = poll_one(stream, libc::POLLIN, deadline.left())? != 0;
-            if readable && !lane.is_announced() {
-                lane.clear(stream)?;
-            }
-            if !readable && deadline.passed() {
-                return Err(Error::Busy);
-            }
-        }
+            self.held(lane, record).map(Some)
+        })
     }
 
     /// The next datagram, which is copied and stays in its socket. It is measured first: what a server has agreed on may be far
@@ -290,7 +274,7 @@ impl Client {
             (Links::Sealed { events, .. }, Kind::Event, Rest::Record(record)) => {
                 let mut lane = events.lock();
                 lane.reclaim(record);
-                self.after_event(&mut lane);
+                self.after_event(&mut lane, || LATE_BYTE);
                 slot.close();
             }
             (Links::Shm { events, .. }, _, Rest::Doorbell) => {
@@ -308,15 +292,6 @@ impl Client {
                 slot.close();
             }
             _ => slot.close(),
-        }
-    }
-
-    /// With the last event goes its announcement.
-    fn after_event(&self, lane: &mut Listener) {
-        let stream = self.stream.as_fd();
-        if !lane.glance() && matches!(lane.doze_off(stream), Ok(true) | Err(_)) && lane.owes_bytes() {
-            let _ = poll_one(stream, libc::POLLIN, Some(LATE_BYTE));
-            let _ = lane.take_late_bytes(stream);
         }
     }
 }

@@ -24,7 +24,6 @@ mod receive;
 mod send;
 
 pub use connect::Connecting;
-pub use in_place::Reserved;
 pub(super) use in_place::as_many_as_fit;
 pub use look::Peeked;
 
@@ -181,8 +180,8 @@ impl Client {
         self.max_msg_size
     }
 
-    /// Up to which flow-control state of the server sends are refused: 0 never, 1 when it asks, 2 only when it insists
-    /// too. [`Error::Invalid`] above 2.
+    /// Up to which flow-control state of the server sends are refused: 0 never, 1 when it asks, 2 also when it
+    /// insists. [`Error::Invalid`] above 2.
     pub fn set_flow_control_patience(&self, max: u32) -> Result<()> {
         if max > 2 {
             return Err(Error::Invalid);

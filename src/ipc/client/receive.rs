@@ -26,28 +26,26 @@ impl Client {
     /// [`Error::TimedOut`] when none came; [`Error::BufferTooSmall`] when it does
     /// not fit, it stays queued then; [`Error::Disconnected`] when the server is gone.
     pub fn recv(&self, buffer: &mut [u8], ms: i32) -> Result<usize> {
+        let slot = &self.in_place.response;
         let received = match &self.links {
             Links::Sealed { segment, responses, .. } => self.recv_from_lane(segment, responses, buffer, ms),
-            _ => self.recv_until(buffer, Deadline::after_ms(ms)),
-        };
-        self.noted(received)
-    }
-
-    fn recv_until(&self, buffer: &mut [u8], deadline: Deadline) -> Result<usize> {
-        match &self.links {
             Links::Shm { responses, .. } => {
-                let mut guard = lock_until(responses, deadline)?;
-                self.in_place.response.ensure_free()?;
-                let (ring, spin) = &mut *guard;
-                self.recv_from_ring(ring, spin, buffer, deadline)
+                let deadline = Deadline::after_ms(ms);
+                lock_until(responses, deadline).and_then(|guard| slot.ensure_free().map(|()| guard)).and_then(
+                    |mut guard| {
+                        let (ring, spin) = &mut *guard;
+                        self.recv_from_ring(ring, spin, buffer, deadline)
+                    },
+                )
             }
             Links::Socket { requests, responses, .. } => {
-                let mut inbox = lock_until(responses, deadline)?;
-                self.in_place.response.ensure_free()?;
-                self.recv_from_socket(requests, &mut inbox, buffer, deadline)
+                let deadline = Deadline::after_ms(ms);
+                lock_until(responses, deadline)
+                    .and_then(|inbox| slot.ensure_free().map(|()| inbox))
+                    .and_then(|mut inbox| self.recv_from_socket(requests, &mut inbox, buffer, deadline))
             }
-            Links::Sealed { segment, responses, .. } => self.recv_from_lane(segment, responses, buffer, 0),
-        }
+        };
+        self.noted(received)
     }
 
     pub(super) fn recv_from_ring(
@@ -128,7 +126,7 @@ impl Client {
     ) -> Result<usize> {
         let stream = self.stream.as_fd();
         let mut readable = false;
-        let mut strays = 0;
+        let mut strays = 0_u32;
         loop {
             if let Some(chunk) = next_fitting(ring, buffer.len())? {
                 match ring_off(stream, &mut [0]) {
@@ -141,7 +139,7 @@ impl Client {
                 if !matches!(socket::recv(stream, &mut [0]), Ok(1..) | Err(Error::Busy)) {
                     return Err(Error::Disconnected);
                 }
-                strays += 1;
+                strays = strays.saturating_add(1);
                 if strays > STRAY_BYTES && deadline.passed() {
                     return Err(Error::Busy);
                 }

@@ -130,7 +130,8 @@ impl Listener {
         lane.ready() || self.glances.glance(peer, || lane.ready())
     }
 
-    /// Sleeps on the bell until a message comes, the server closes, or `timeout` is over; false for that.
+    /// Sleeps on the bell until a message comes, the server closes, or `timeout` is over; false for that. True promises
+    /// nothing: a signal ends the sleep, and so does whoever wakes it without a reason.
     pub fn sleep(&mut self, timeout: Duration) -> Result<bool> {
         let (bell, closed) = (self.word(self.bell), self.word(CLOSED));
         if lane::arm(bell, || self.lane.ready() || closed.observe() != 0) != Armed::Asleep {

@@ -177,7 +177,7 @@ impl Cells for Lane {
     }
 }
 
-/// A request in place, in the memory of a client that is vouched for.
+/// A message in place, where a peer that is vouched for wrote it.
 #[derive(Debug)]
 pub(in crate::ipc) struct Lent {
     segment: Arc<Segment>,

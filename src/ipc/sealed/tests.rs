@@ -21,6 +21,13 @@ impl Segment {
     pub(in crate::ipc) fn scribble(&self, offset: usize, value: u32) {
         self.mapping.word(offset).unwrap().set(value);
     }
+
+    /// Wakes a client that waits for a response, though there is none.
+    pub(in crate::ipc) fn wake_for_nothing(&self) {
+        if lane::rouse(self.word(RESPONSE_BELL)) {
+            self.word(RESPONSE_BELL).wake().unwrap();
+        }
+    }
 }
 
 pub(super) struct Ends {

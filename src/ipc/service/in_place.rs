@@ -6,14 +6,12 @@
 
 use super::super::client::as_many_as_fit;
 use super::super::dgram::Sent;
-use super::super::in_place::{Draft, NotSent, Slot, Workshop};
+use super::super::in_place::{Author, Draft, NotSent, Reserved, Slot, Workshop};
 use super::super::sealed::Bell;
 use super::connection::{Connection, Events};
 use crate::sync::Ordering::Relaxed;
 use crate::{Error, Result};
-use std::fmt;
 use std::os::fd::AsFd;
-use std::ptr::NonNull;
 use std::sync::Arc;
 
 /// What is open on a connection.
@@ -23,65 +21,8 @@ pub(super) struct InPlace {
     workshop: Workshop,
 }
 
-/// Room for one event. Dropping it before [`ReservedEvent::commit`] gives the room back.
-#[must_use]
-pub struct ReservedEvent<'a> {
-    connection: &'a Arc<Connection>,
-    draft: Option<Draft>,
-}
-
-impl ReservedEvent<'_> {
-    /// Bytes that may be filled; 0 once it is committed.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.draft.as_ref().map_or(0, Draft::len)
-    }
-
-    /// Whether nothing can be filled.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Copies `data` to `offset` within the event. [`Error::Invalid`] when it does not all fit, and after the commit.
-    pub fn fill(&mut self, offset: usize, data: &[u8]) -> Result<()> {
-        self.draft.as_mut().ok_or(Error::Invalid)?.fill(offset, data)
-    }
-
-    /// Sends the first `len` bytes. Errors as from [`Connection::send_event`]; after [`Error::Busy`] and
-    /// [`Error::Invalid`] (for more than was reserved) the event is still there.
-    pub fn commit(&mut self, len: usize) -> Result<usize> {
-        let draft = self.draft.take().ok_or(Error::Invalid)?;
-        self.connection.commit_draft(draft, len).map_err(|(e, draft)| {
-            self.draft = draft;
-            e
-        })
-    }
-
-    /// Leaves the event open for [`Connection::commit_reserved_event`] and [`Connection::cancel_reserved_event`], for
-    /// callers that cannot keep this guard. The address is a multiple of 8, may be written until then and while the
-    /// connection is referenced, and is None after the commit.
-    pub fn detach(mut self) -> Option<NonNull<u8>> {
-        let mut draft = self.draft.take()?;
-        let address = draft.address();
-        self.connection.in_place.event.leave(draft);
-        Some(address)
-    }
-}
-
-impl Drop for ReservedEvent<'_> {
-    fn drop(&mut self) {
-        if let Some(draft) = self.draft.take() {
-            self.connection.drop_draft(draft);
-        }
-    }
-}
-
-impl fmt::Debug for ReservedEvent<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReservedEvent").field("len", &self.len()).finish_non_exhaustive()
-    }
-}
+/// Room for one event. Dropping it before [`Reserved::commit`] gives the room back.
+pub type ReservedEvent<'a> = Reserved<'a, Arc<Connection>>;
 
 impl Connection {
     /// Room for an event of up to `len` bytes: in sealed memory where the client will read it, otherwise in private memory.
@@ -104,74 +45,20 @@ impl Connection {
             Some(Events::Socket(_)) => slot.open(|| workshop.draft(len)),
         };
         match draft {
-            Ok(draft) => Ok(ReservedEvent { connection: self, draft: Some(draft) }),
+            Ok(draft) => Ok(Reserved::new(self, draft)),
             // Counted, and a broken lane ends the connection, as for an event that was not sent.
             Err(e) => Err(self.finish(Err(e), &self.counters.events).err().unwrap_or(e)),
         }
     }
 
-    fn commit_draft(self: &Arc<Self>, draft: Draft, len: usize) -> std::result::Result<usize, NotSent> {
-        if len > draft.len() {
-            return Err((Error::Invalid, Some(draft)));
-        }
-        let channels = match self.in_place.workshop.ensure_own().and_then(|()| self.open_channels()) {
-            Ok(channels) => channels,
-            Err(e) => {
-                self.drop_draft(draft);
-                return Err((e, None));
-            }
-        };
-        let room = match draft {
-            Draft::Sealed(room) => room,
-            Draft::Private(buffer, reserved) => {
-                return match self.put_event(&[buffer.read(len)], true) {
-                    Err(Error::Busy) => Err((Error::Busy, Some(Draft::Private(buffer, reserved)))),
-                    sent => {
-                        self.drop_draft(Draft::Private(buffer, reserved));
-                        sent.map_err(|e| (e, None))
-                    }
-                };
-            }
-        };
-        let mut full = false;
-        let sent = match channels.events.lock().as_mut() {
-            Some(Events::Sealed { lane, stream }) => {
-                let waited = lane.bells().any();
-                lane.commit(room, len, stream.as_fd()).map(|sent| {
-                    full = sent.bell == Bell::NoRoom && !waited;
-                    Sent::Out(sent.bytes)
-                })
-            }
-            _ => Err(Error::Disconnected),
-        };
-        self.in_place.event.close();
-        if full {
-            self.watch_stream(true);
-        }
-        self.finish(sent, &self.counters.events).map_err(|e| (e, None))
-    }
-
-    fn drop_draft(&self, draft: Draft) {
-        self.in_place.workshop.discard(draft);
-        self.in_place.event.close();
-    }
-
-    /// Sends what [`ReservedEvent::detach`] left, as [`ReservedEvent::commit`]. [`Error::Invalid`] when there is nothing.
+    /// Sends what [`Reserved::detach`] left, as [`Reserved::commit`]. [`Error::Invalid`] when there is nothing.
     pub fn commit_reserved_event(self: &Arc<Self>, len: usize) -> Result<usize> {
-        let draft = self.in_place.event.resume().ok_or(Error::Invalid)?;
-        self.commit_draft(draft, len).map_err(|(e, draft)| {
-            if let Some(draft) = draft {
-                self.in_place.event.leave(draft);
-            }
-            e
-        })
+        self.commit_left(len)
     }
 
-    /// Gives back the room that [`ReservedEvent::detach`] left; nothing happens when there is none.
+    /// Gives back the room that [`Reserved::detach`] left; nothing happens when there is none.
     pub fn cancel_reserved_event(&self) {
-        if let Some(draft) = self.in_place.event.resume() {
-            self.drop_draft(draft);
-        }
+        self.in_place.workshop.cancel(&self.in_place.event);
     }
 
     /// Sends events as long as there is room, and tells the client once. Returns how many were sent, at least one;
@@ -218,5 +105,53 @@ impl Connection {
         let count = self.finish(sent, &self.counters.events)?;
         self.counters.events.fetch_add(count as u64 - 1, Relaxed);
         Ok(count)
+    }
+}
+
+impl Author for Arc<Connection> {
+    fn desk(&self) -> (&Slot<Draft>, &Workshop) {
+        (&self.in_place.event, &self.in_place.workshop)
+    }
+
+    fn commit_draft(&self, draft: Draft, len: usize) -> std::result::Result<usize, NotSent> {
+        if len > draft.len() {
+            return Err((Error::Invalid, Some(draft)));
+        }
+        let (slot, workshop) = self.desk();
+        let channels = match workshop.ensure_own().and_then(|()| self.open_channels()) {
+            Ok(channels) => channels,
+            Err(e) => {
+                workshop.discard(slot, draft);
+                return Err((e, None));
+            }
+        };
+        let room = match draft {
+            Draft::Sealed(room) => room,
+            Draft::Private(buffer, reserved) => {
+                return match self.put_event(&[buffer.read(len)], true) {
+                    Err(Error::Busy) => Err((Error::Busy, Some(Draft::Private(buffer, reserved)))),
+                    sent => {
+                        workshop.discard(slot, Draft::Private(buffer, reserved));
+                        sent.map_err(|e| (e, None))
+                    }
+                };
+            }
+        };
+        let mut full = false;
+        let sent = match channels.events.lock().as_mut() {
+            Some(Events::Sealed { lane, stream }) => {
+                let waited = lane.bells().any();
+                lane.commit(room, len, stream.as_fd()).map(|sent| {
+                    full = sent.bell == Bell::NoRoom && !waited;
+                    Sent::Out(sent.bytes)
+                })
+            }
+            _ => Err(Error::Disconnected),
+        };
+        slot.close();
+        if full {
+            self.watch_stream(true);
+        }
+        self.finish(sent, &self.counters.events).map_err(|e| (e, None))
     }
 }
