@@ -16,6 +16,8 @@ const NAME_MAX: usize = 255 - 20;
 
 /// A connection whose request is sent and whose answer is awaited.
 pub struct Connecting {
+    name: String,
+    asked: u32,
     stream: OwnedFd,
     deadline: Deadline,
     raw: Vec<u8>,
@@ -45,7 +47,16 @@ impl Connecting {
             return Err(Error::Invalid);
         }
         let asked = u32::try_from(max_msg_size).map_err(|_| Error::Invalid)?;
-        let deadline = Deadline::after(limits::connect_timeout());
+        Self::start_until(name.to_owned(), asked, patient, offer, Deadline::after(limits::connect_timeout()))
+    }
+
+    fn start_until(
+        name: String,
+        asked: u32,
+        patient: bool,
+        offer: Features,
+        deadline: Deadline,
+    ) -> Result<Self> {
         let address = rendezvous::stream_address(name.as_bytes());
         let stream = socket::stream()?;
         while let Err(e) = socket::connect(stream.as_fd(), &address) {
@@ -65,6 +76,8 @@ impl Connecting {
             return Err(Error::Disconnected);
         }
         Ok(Self {
+            name,
+            asked,
             stream,
             deadline,
             raw: vec![0; ConnectResponse::LEN],
@@ -88,12 +101,18 @@ impl Connecting {
         self.stream.as_raw_fd()
     }
 
-    /// Waits for the rest of the answer and opens the channels. The service's own error when it refused.
+    /// Waits for the rest of the answer and opens the channels. The service's own error when it refused. A server whose
+    /// user has too many descriptors under way cannot send one more; it is asked again for what does without.
     pub fn finish(mut self) -> Result<Client> {
         self.read_answer()?;
         // An answer without credentials comes from no server of the protocol.
         let server = self.server.ok_or(Error::Corrupt)?;
         let answer = ConnectResponse::decode(&self.raw[..self.got])?;
+        if answer.error.saturating_abs() == libc::ETOOMANYREFS && self.offer.has(Features::SEALED) {
+            let Self { name, asked, deadline, stream, .. } = self;
+            drop(stream);
+            return Self::start_until(name, asked, true, Features::NONE, deadline)?.finish();
+        }
         if answer.error != 0 {
             return Err(Error::Os(answer.error.saturating_abs()));
         }
