@@ -14,6 +14,9 @@ check-hostile-short: all $(HOSTILE)
 check-hostile: all $(HOSTILE)
 	$(ON_OURS) $(HOSTILE) --full
 	$(ON_OURS) $(HOSTILE) --full --own-loop
+	LIBQB_SEALED=0 $(ON_OURS) $(HOSTILE) --full
+	@[ $$(id -u) != 0 ] || { echo "as nobody:"; d=$$(mktemp -d) && chmod 755 $$d && cp -L $(B)/lib/$(SONAME) $(HOSTILE) $$d && \
+	    setpriv --reuid=65534 --regid=65534 --clear-groups env QB_TEST_LIB=ours LD_LIBRARY_PATH=$$d $$d/hostile --full; rc=$$?; rm -rf $$d; exit $$rc; }
 
 # The property test for HOURS, a third of it for each transport: any value in any shared word at any time. PROPERTY_SEED=N
 # repeats a run, QB_PROPERTY_ONLY=Sealed, SharedMemory or Socket runs one part; `make asan-property` is the same with AddressSanitizer.

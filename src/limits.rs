@@ -17,7 +17,8 @@ pub fn max_msg_size() -> u32 {
 
 /// Connections of one service that may be in the middle of the handshake.
 ///
-/// Stops: peers that connect and say nothing, until the server has no descriptor left. Beyond it the oldest makes room.
+/// Stops: peers that connect and say nothing, until the server has no descriptor left. Beyond it the oldest of the user who
+/// has most of them makes room.
 pub const HALF_OPEN: usize = 128;
 
 /// [`HALF_OPEN`], or a quarter of the descriptors that the process may have if that is less.

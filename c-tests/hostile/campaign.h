@@ -3,6 +3,8 @@
 #ifndef CAMPAIGN_H
 #define CAMPAIGN_H
 
+#include <stdbool.h>
+
 #include "wire.h"
 #include "victim.h"
 
@@ -32,6 +34,14 @@ struct row {
 
 static struct row *rows;
 static int row_count, left_out;
+
+/* Sealed memory can be switched off for all processes; then nobody is offered it, and its rows are left out. */
+static bool sealed_is_off(void)
+{
+	const char *value = getenv("LIBQB_SEALED");
+
+	return value != NULL && strcmp(value, "0") == 0;
+}
 
 static void add(int type, int flags, void (*attack)(const struct row *), long a, long b, long c, const char *format, ...)
 	__attribute__((format(printf, 7, 8)));

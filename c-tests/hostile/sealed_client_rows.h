@@ -448,7 +448,7 @@ static void sealed_client_rows(void)
 	for (unsigned i = 0; i < sizeof offers / sizeof *offers; i++) {
 		for (int type = QB_IPC_SOCKET; type <= QB_IPC_SHM; type++) {
 			add(type, 0, sealed_offer, offers[i].cookie, offers[i].version << 32 | offers[i].features,
-			    offers[i].sealed && type == QB_IPC_SHM, "offer with cookie %lx, version %lx, features %lx",
+			    offers[i].sealed && type == QB_IPC_SHM && !sealed_is_off(), "offer with cookie %lx, version %lx, features %lx",
 			    offers[i].cookie, offers[i].version, offers[i].features);
 		}
 	}

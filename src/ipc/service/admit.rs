@@ -16,7 +16,7 @@ use crate::sys::socket::{self, Credentials};
 use crate::sys::{rlimit, scm};
 use crate::wire::{ConnectRequest, ConnectResponse, Features, Transport};
 use crate::{Error, Result, limits};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Instant;
@@ -60,6 +60,15 @@ impl Progress {
     }
 }
 
+/// Which of the half-open connections of these users, oldest first, makes room for others: the oldest of the user who has
+/// most of them, so that one user's crowd does not push out somebody else's only one. Root's go last.
+fn who_makes_room(uids: &[u32]) -> Option<usize> {
+    let mut of = HashMap::<u32, usize>::new();
+    uids.iter().filter(|&&uid| uid != 0).for_each(|&uid| *of.entry(uid).or_default() += 1);
+    // `max_by_key` returns the last of equals; from behind that is the oldest.
+    (0..uids.len()).rev().max_by_key(|&at| of.get(&uids[at]))
+}
+
 /// All half-open connections of a service, oldest first.
 #[derive(Default)]
 pub(super) struct HalfOpenList(VecDeque<Arc<HalfOpen>>);
@@ -74,15 +83,21 @@ impl HalfOpenList {
         self.0.retain(|other| !Arc::ptr_eq(other, half));
     }
 
+    /// Takes one out to make room.
+    fn evict(&mut self) -> Option<Arc<HalfOpen>> {
+        let uids: Vec<u32> = self.0.iter().map(|h| h.uid).collect();
+        self.0.remove(who_makes_room(&uids)?)
+    }
+
     /// Takes out whoever has to go so that one more of `uid` has room.
     fn overdue(&mut self, uid: u32) -> Vec<Arc<HalfOpen>> {
         let most = limits::half_open(rlimit::open_files().unwrap_or(u64::MAX));
         let mut gone = Vec::new();
-        while let Some(oldest) = self.0.front() {
-            if self.0.len() < most && oldest.since.elapsed() < limits::HANDSHAKE {
-                break;
-            }
+        while self.0.front().is_some_and(|oldest| oldest.since.elapsed() >= limits::HANDSHAKE) {
             gone.extend(self.0.pop_front());
+        }
+        while self.0.len() >= most {
+            gone.extend(self.evict());
         }
         if uid != 0 && self.0.iter().filter(|h| h.uid == uid).count() >= most.min(limits::HALF_OPEN_PER_USER)
         {
@@ -149,7 +164,7 @@ impl Service {
     /// the spare descriptor and closes it, so that the listening socket does not stay readable for ever. Whoever takes even
     /// that one (another thread, a lower limit) must not make the loop a busy one.
     fn refuse_one(self: &Arc<Self>, listener: &OwnedFd) {
-        let oldest = self.half_open.lock().0.pop_front();
+        let oldest = self.half_open.lock().evict();
         if let Some(oldest) = oldest {
             oldest.close(self);
             if let Ok(stream) = socket::accept(listener.as_fd()) {
@@ -249,9 +264,8 @@ impl Service {
             match connection.open(stream, sealed) {
                 Err(Error::Os(libc::EMFILE | libc::ENFILE)) if connection.channels.get().is_none() => {
                     let oldest: Vec<_> = {
-                        let list = &mut self.half_open.lock().0;
-                        let count = list.len().min(AT_A_TIME);
-                        list.drain(..count).collect()
+                        let mut list = self.half_open.lock();
+                        (0..AT_A_TIME).map_while(|_| list.evict()).collect()
                     };
                     if oldest.is_empty() {
                         return Err(Error::Os(libc::EMFILE));
@@ -261,5 +275,21 @@ impl Service {
                 result => return result,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::who_makes_room;
+
+    #[test]
+    fn a_crowd_makes_room_before_anybody_else() {
+        assert_eq!(who_makes_room(&[]), None);
+        assert_eq!(who_makes_room(&[7]), Some(0));
+        assert_eq!(who_makes_room(&[5, 7, 7]), Some(1));
+        assert_eq!(who_makes_room(&[7, 5, 5, 7, 5]), Some(1));
+        assert_eq!(who_makes_room(&[5, 7, 5, 7]), Some(0), "the oldest of equals");
+        assert_eq!(who_makes_room(&[0, 0, 0, 7]), Some(3), "root's go last");
+        assert_eq!(who_makes_room(&[0, 0]), Some(0));
     }
 }
