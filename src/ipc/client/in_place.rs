@@ -68,7 +68,7 @@ impl Client {
                 if lane.bells().any() && !flush_bells(lane.bells(), self.stream.as_fd())? {
                     return Err(Error::Busy);
                 }
-                slot.open(|| lane.reserve(len).map(Draft::Sealed))
+                slot.open(|| lane.reserve(len).map(Draft::Sealed).map_err(|e| self.without_room(e)))
             }
             Links::Shm { rings, requests, .. } => {
                 if !rings.server_holds() {
@@ -128,7 +128,7 @@ impl Client {
                 if lane.bells().any() && !flush_bells(lane.bells(), stream)? {
                     return Err(Error::Busy);
                 }
-                let (count, bell) = lane.send_many(messages, stream)?;
+                let (count, bell) = lane.send_many(messages, stream).map_err(|e| self.without_room(e))?;
                 self.told(&mut lane, bell).map(|()| count)
             }
             Links::Shm { rings, requests, .. } => {

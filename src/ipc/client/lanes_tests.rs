@@ -75,3 +75,28 @@ fn a_wake_up_for_nothing_does_not_hide_a_dead_server() {
         assert_eq!(received, Some(Err(Error::Disconnected)), "peek: {peek}");
     }
 }
+
+#[test]
+fn a_full_lane_does_not_hide_a_dead_server() {
+    const REQUEST: &[u8] = &[0; 100];
+    let ways: [fn(&Client) -> Result<()>; 3] = [
+        |client| client.send(&[REQUEST]).map(drop),
+        |client| client.send_many(&[REQUEST]).map(drop),
+        |client| client.reserve(REQUEST.len()).map(drop),
+    ];
+    for (way, attempt) in ways.iter().enumerate() {
+        let (client, _server, far) = client();
+        while client.send(&[REQUEST]).is_ok() {}
+        assert_eq!(attempt(&client), Err(Error::Busy), "{way}");
+        drop(far);
+        // The kernel is asked once in a tick of the clock.
+        let end = (0..20_000).find_map(|_| match attempt(&client) {
+            Err(Error::Busy) => {
+                std::thread::sleep(Duration::from_millis(1));
+                None
+            }
+            other => Some(other),
+        });
+        assert_eq!(end, Some(Err(Error::Disconnected)), "{way}");
+    }
+}

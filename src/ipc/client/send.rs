@@ -50,7 +50,7 @@ impl Client {
                 if lane.bells().any() && !flush_bells(lane.bells(), self.stream.as_fd())? {
                     return Err(Error::Busy);
                 }
-                let sent = lane.send(parts, self.stream.as_fd())?;
+                let sent = lane.send(parts, self.stream.as_fd()).map_err(|e| self.without_room(e))?;
                 self.told(&mut lane, sent.bell).map(|()| sent.bytes)
             }
             Links::Shm { rings, requests, .. } => {
@@ -96,6 +96,12 @@ impl Client {
             return Err(Error::Disconnected);
         }
         Ok(())
+    }
+
+    /// What a request in sealed memory reports that was not put there: nobody makes room when the server has died awake.
+    #[cold]
+    pub(super) fn without_room(&self, error: Error) -> Error {
+        if error == Error::Busy { self.seen_alive().err().unwrap_or(error) } else { error }
     }
 
     /// Rings for messages whose bytes found no room when they were sent.
