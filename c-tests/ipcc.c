@@ -201,12 +201,12 @@ static void note_signal(int number)
 	(void)number;
 }
 
-/* A signal each millisecond: no wait goes on for longer than that. The watchdog keeps SIGALRM. */
+/* A signal each 20 ms, so no wait comes to the end of its half second. The watchdog keeps SIGALRM. */
 static timer_t interrupt_every_wait(void)
 {
 	struct sigaction action = {.sa_handler = note_signal}; /* without SA_RESTART */
 	struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1};
-	const struct timespec often = {0, 1000000};
+	const struct timespec often = {0, 20000000};
 	const struct itimerspec when = {often, often};
 	timer_t timer;
 
