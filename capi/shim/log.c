@@ -27,6 +27,7 @@ struct message {
 	va_list *args;
 	int error; /* errno when the message was logged, for %m */
 	char *text;
+	struct pieces pieces;
 	char text_space[QB_LOG_MAX_LEN];
 	char serial_space[SERIAL_ROOM + QB_LOG_MAX_LEN + 1];
 };
@@ -35,6 +36,9 @@ int qb_shim_log_wanted(const struct qb_log_callsite *cs);
 void qb_shim_log(const struct qb_log_callsite *cs, struct message *message);
 char *qb_shim_message_text(struct message *message, size_t size, size_t *len);
 char *qb_shim_message_serial(struct message *message, size_t size, size_t *len);
+size_t qb_shim_message_measure(struct message *message, const struct step *steps, size_t count, size_t room, int last);
+void qb_shim_message_store(struct message *message, char *to);
+void qb_shim_message_store_numbers(struct message *message, const struct step *steps, size_t count, char *to, int last);
 
 /* Removes one newline at the end; the length with the NUL. */
 static size_t end_text(char *text, size_t len)
@@ -101,6 +105,38 @@ char *qb_shim_message_serial(struct message *message, size_t size, size_t *len)
 	}
 	*len += SERIAL_ROOM;
 	return message->serial_space;
+}
+
+size_t qb_shim_message_measure(struct message *message, const struct step *steps, size_t count, size_t room, int last)
+{
+	va_list args;
+	size_t used;
+
+	if (last) {
+		return qb_shim_measure(&message->pieces, steps, count, room, message->args);
+	}
+	va_copy(args, *message->args);
+	used = qb_shim_measure(&message->pieces, steps, count, room, &args);
+	va_end(args);
+	return used;
+}
+
+void qb_shim_message_store(struct message *message, char *to)
+{
+	qb_shim_store(&message->pieces, to);
+}
+
+void qb_shim_message_store_numbers(struct message *message, const struct step *steps, size_t count, char *to, int last)
+{
+	va_list args;
+
+	if (last) {
+		qb_shim_store_numbers(steps, count, to, message->args);
+		return;
+	}
+	va_copy(args, *message->args);
+	qb_shim_store_numbers(steps, count, to, &args);
+	va_end(args);
 }
 
 static void emit(struct qb_log_callsite *cs, va_list *args)

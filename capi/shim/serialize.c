@@ -18,22 +18,11 @@
 
 #include "serialize.h"
 
-enum op {
-	OP_INT, OP_SHORT, OP_USHORT, OP_SCHAR, OP_UCHAR, OP_LONG, OP_LLONG, OP_SIZE, OP_PTRDIFF, OP_INTMAX,
-	OP_DOUBLE, OP_LDOUBLE, OP_CHAR, OP_STRING, OP_POINTER, OP_PERCENT, OP_ERROR, OP_WCHAR, OP_WSTRING,
-	OP_NOTHING, OP_WIDTH, OP_PRECISION
-};
-
 /* More conversions than this do not fit a message of 512 bytes; beyond it the text is stored. */
 #define MAX_OPS 256
 
 /* A conversion with more flags, digits and modifiers than this is stored as text. */
 #define LONGEST 32
-
-struct step {
-	uint8_t op;
-	int32_t precision; /* of a string; -1: none, -2: the last OP_PRECISION */
-};
 
 struct out {
 	char *data;
@@ -458,23 +447,15 @@ static void remember(struct parsed *entry, const char *format, size_t len, const
 	atomic_store_explicit(&entry->state, READY, memory_order_release);
 }
 
-size_t qb_shim_serialize(char *data, size_t size, const char *format, va_list ap, const struct qb_log_callsite *cs)
+/*
+ * Writes the rewritten format to `data` and its steps. Returns the length with the NUL; `size` if it did not fit and was cut; 0 if it has
+ * no stored form.
+ */
+static size_t parse(char *data, size_t size, const char *format, struct step *steps, size_t *count, size_t *format_len)
 {
-	struct step steps[MAX_OPS];
-	size_t count = 0;
-	struct out out = { data, size, 0 };
 	const char *from = format;
 	char *to = data, *end = data + size, *mark = NULL;
-	struct parsed *known = NULL;
 
-	if (is_known(format, &known) && known->stored_len <= size) {
-		memcpy(data, known->stored, known->stored_len);
-		out.at = known->stored_len;
-		return store_arguments(&out, known->steps, known->count, ap);
-	}
-	if (size == 0) {
-		return strlen(format) + 1;
-	}
 	/* Literals are short: one loop is quicker than a call for each step. The rewritten form is never longer. */
 	while (*from != '\0') {
 		if ((size_t)(end - to) <= 1) {
@@ -493,9 +474,9 @@ size_t qb_shim_serialize(char *data, size_t size, const char *format, va_list ap
 			to = end - 1;
 			break;
 		}
-		from = conversion(from + 1, &to, steps, &count);
+		from = conversion(from + 1, &to, steps, count);
 		if (from == NULL) {
-			return store_text(data, size, format, ap);
+			return 0;
 		}
 	}
 	if (*from != '\0' && to == end - 1) {
@@ -507,7 +488,70 @@ size_t qb_shim_serialize(char *data, size_t size, const char *format, va_list ap
 		to = data + show_marker(data, (size_t)(to - data));
 	}
 	*to++ = '\0';
-	out.at = (size_t)(to - data);
-	remember(known, format, (size_t)(from - format), data, out.at, steps, count, cs);
+	*format_len = (size_t)(from - format);
+	return (size_t)(to - data);
+}
+
+size_t qb_shim_serialize(char *data, size_t size, const char *format, va_list ap, const struct qb_log_callsite *cs)
+{
+	struct step steps[MAX_OPS];
+	size_t count = 0, format_len = 0;
+	struct out out = { data, size, 0 };
+	struct parsed *known = NULL;
+
+	if (is_known(format, &known) && known->stored_len <= size) {
+		memcpy(data, known->stored, known->stored_len);
+		out.at = known->stored_len;
+		return store_arguments(&out, known->steps, known->count, ap);
+	}
+	if (size == 0) {
+		return strlen(format) + 1;
+	}
+	out.at = parse(data, size, format, steps, &count, &format_len);
+	if (out.at == 0) {
+		return store_text(data, size, format, ap);
+	}
+	if (out.at == size) {
+		return size;
+	}
+	remember(known, format, format_len, data, out.at, steps, count, cs);
 	return store_arguments(&out, steps, count, ap);
+}
+
+size_t qb_shim_parse(const char *format, char *stored, size_t size, struct step *steps, size_t *count, size_t *fixed)
+{
+	struct step all[MAX_OPS];
+	size_t found = 0, format_len, len = parse(stored, size, format, all, &found, &format_len);
+	size_t bytes = 0, strings = 0;
+
+	if (len == 0 || len == size || found > *count) {
+		return 0;
+	}
+	for (size_t i = 0; i < found; i++) {
+		switch ((enum op)all[i].op) {
+		case OP_ERROR: case OP_WCHAR: case OP_WSTRING:
+			return 0;
+		case OP_STRING:
+			strings++;
+			break;
+		case OP_CHAR: case OP_PERCENT:
+			bytes += 1;
+			break;
+		case OP_POINTER:
+			bytes += sizeof(void *);
+			break;
+		case OP_NOTHING:
+			break;
+		case OP_INT: case OP_SHORT: case OP_USHORT: case OP_SCHAR: case OP_UCHAR: case OP_WIDTH: case OP_PRECISION:
+			bytes += 4;
+			break;
+		case OP_LONG: case OP_LLONG: case OP_SIZE: case OP_PTRDIFF: case OP_INTMAX: case OP_DOUBLE: case OP_LDOUBLE:
+			bytes += 8;
+			break;
+		}
+		steps[i] = all[i];
+	}
+	*count = found;
+	*fixed = strings > 0 ? SIZE_MAX : bytes;
+	return len;
 }

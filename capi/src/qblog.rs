@@ -55,6 +55,7 @@ const INVALID: i32 = -libc::EINVAL;
 pub unsafe extern "C" fn qb_log_init(name: *const c_char, facility: i32, priority: u8) {
     fixed::find();
     glue::watch_forks();
+    glue::install();
     let statics = logger::Statics {
         syslog: Arc::new(Syslog::default()),
         stderr: Arc::new(Standard::Err),

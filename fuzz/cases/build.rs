@@ -10,7 +10,8 @@ fn main() {
         build.flag("-fsanitize=address");
     }
     build
-        .files(["../../capi/shim/serialize.c", "../../capi/shim/format.c", "serialize.c"])
+        .files(["serialize.c", "measure.c", "format.c"].map(|file| format!("../../capi/shim/{file}")))
+        .file("serialize.c")
         .include("../../include")
         .include("../../capi/shim")
         .flag("-std=c11")

@@ -18,6 +18,7 @@
 size_t fuzz_serialize(char *out, size_t size, const char *format, const char *text, size_t len);
 long fuzz_simple(char *out, size_t size, const char *format, ...);
 size_t fuzz_pack(char *out, size_t size, const char *format, ...);
+size_t fuzz_in_place(char *out, size_t size, const char *format, ...);
 
 /* The core's part, which is not here: nothing is eternal. */
 int qb_shim_log_is_eternal(const struct qb_log_callsite *cs)
@@ -48,6 +49,38 @@ size_t fuzz_pack(char *out, size_t size, const char *format, ...)
 	return len;
 }
 
+/* As callsites of the library's own have it: the format once, then the arguments where they stay. SIZE_MAX if that cannot be. */
+size_t fuzz_in_place(char *out, size_t size, const char *format, ...)
+{
+	struct step steps[MAX_PIECES];
+	struct pieces pieces;
+	size_t count = MAX_PIECES, fixed, len = size > 0 ? qb_shim_parse(format, out, size, steps, &count, &fixed) : 0, used;
+	va_list args;
+
+	if (len == 0) {
+		return SIZE_MAX;
+	}
+	va_start(args, format);
+	used = fixed != SIZE_MAX ? fixed : qb_shim_measure(&pieces, steps, count, size - 1 - len, &args);
+	if (used > size - 1 - len) {
+		used = size;
+	} else {
+		/* A block of just that size, for the sanitizer. */
+		char *block = malloc(used > 0 ? used : 1);
+
+		if (fixed != SIZE_MAX) {
+			qb_shim_store_numbers(steps, count, block, &args);
+		} else {
+			qb_shim_store(&pieces, block);
+		}
+		memcpy(out + len, block, used);
+		free(block);
+		used += len;
+	}
+	va_end(args);
+	return used;
+}
+
 #define TWICE(x) x, x
 #define ARGS TWICE(TWICE(TWICE(TWICE(TWICE(low)))))
 
@@ -71,6 +104,16 @@ size_t fuzz_serialize(char *out, size_t size, const char *format, const char *te
 	used = fuzz_pack(block, size, format, ARGS);
 	if (used > 0 && used <= size) {
 		memcpy(out, block, used);
+	}
+	{
+		char *other = malloc(size > 0 ? size : 1);
+		size_t n = fuzz_in_place(other, size, format, ARGS);
+
+		/* The same bytes either way. */
+		if (n != SIZE_MAX && (n < size ? n != used || memcmp(block, other, n) != 0 : used < size)) {
+			abort();
+		}
+		free(other);
 	}
 	if (size > 0) {
 		char *plain = malloc(size), *simple = malloc(size);

@@ -5,9 +5,11 @@
 //! seconds (8), nanoseconds (8), length M of the message (4), the serialized message. M is at most 512, or old tools cannot read on.
 
 use super::emit::ROOM;
-use super::site::SiteRef;
-use crate::rb::RingFiles;
-use crate::ring::{MAGIC_ALLOC, MAGIC_READY, Words, Writer, dump::Header};
+use super::recipe::{HEADER, Recipe};
+use super::site::{SiteHead, SiteRef};
+use crate::rb::{RingFiles, View};
+use crate::ring::{Claim, MAGIC_ALLOC, MAGIC_READY, Words, Writer, dump::Header};
+use crate::shm::Window;
 use crate::sys::calendar::Stamp;
 use crate::sys::dir::Dir;
 use crate::{Error, Result};
@@ -56,7 +58,7 @@ impl Store {
         let path = std::fs::canonicalize(dir)?;
         let holder = std::fs::metadata(&path)?.uid();
         let dir = Dir::open(&path, &[holder])?;
-        let files = RingFiles::create_in(&dir, file, &path.join(file), size, 0, None, 0o600, false, false)?;
+        let files = RingFiles::create_in(&dir, file, &path.join(file), size, 0, None, 0o600, false, true)?;
         Ok(Self { files, busy: AtomicBool::new(false), dir, owner })
     }
 
@@ -64,7 +66,7 @@ impl Store {
     /// message behind [`ROOM`] bytes, where the header of the record is made.
     pub fn append(&self, site: &SiteRef<'_>, time: Stamp, packed: &mut [u8]) -> Result<()> {
         let function = site.function().to_bytes_with_nul();
-        let fixed = 33 + function.len();
+        let fixed = HEADER + function.len();
         let message = packed.len().saturating_sub(ROOM);
         if (1..=MAX_MESSAGE).contains(&message) && fixed <= ROOM {
             let record = &mut packed[ROOM - fixed..];
@@ -87,18 +89,43 @@ impl Store {
             return Err(Error::TooBig);
         }
         let _turn = Turn::wait(&self.busy);
-        let mut writer = Writer::shared(&self.files);
-        let claim = match writer.claim_over(len, || ()) {
-            Ok(claim) => claim,
-            Err(_) => {
-                // A forked process that wrote at the same time can spoil the chain of chunks. Start afresh rather than
-                // record nothing any more.
-                self.files.read_pt().publish(0);
-                self.files.write_pt().publish(0);
-                writer.claim(len)?
-            }
-        };
+        let ring = self.files.view();
+        let mut writer = Writer::shared(ring);
+        let claim = claim(&mut writer, ring, len)?;
         writer.fill(&claim, 0, record)?;
+        writer.commit(claim, len)
+    }
+
+    /// As [`Store::append`], for a message that is too long.
+    #[cold]
+    pub fn append_substitute(&self, site: &SiteRef<'_>, time: Stamp) -> Result<()> {
+        self.append(site, time, &mut [])
+    }
+
+    /// As [`Store::append`], for a message whose arguments take `arguments` bytes and are put there by `store`. What can fault, reading
+    /// the program's strings, mostly does so while they are measured: before this thread has the turn.
+    #[inline]
+    pub fn append_in_place(
+        &self,
+        recipe: &Recipe,
+        head: &SiteHead,
+        time: Stamp,
+        arguments: usize,
+        store: impl FnOnce(Window<'_>),
+    ) -> Result<()> {
+        let len = recipe.len() + arguments;
+        let ring = self.files.view();
+        if !ring.size().fits(len) {
+            return Err(Error::TooBig);
+        }
+        let _turn = Turn::wait(&self.busy);
+        let mut writer = Writer::shared(ring);
+        let claim = claim(&mut writer, ring, len)?;
+        let record = self.files.window(writer.offset(&claim), len)?;
+        let rest = recipe.write(record, head, time)?;
+        if arguments > 0 {
+            store(rest);
+        }
         writer.commit(claim, len)
     }
 
@@ -177,6 +204,25 @@ impl Store {
     }
 }
 
+/// Room for a record that fits the ring. The caller has the turn.
+#[inline]
+fn claim<'a>(writer: &mut Writer<View<'a>>, ring: View<'a>, len: usize) -> Result<Claim> {
+    match writer.claim_over(len, || ()) {
+        Ok(claim) => Ok(claim),
+        // Not with the same writer: it is kept in registers only if nobody else sees it.
+        Err(_) => claim_afresh(ring, len),
+    }
+}
+
+/// A forked process that wrote at the same time can spoil the chain of chunks. Starts afresh rather than record nothing any more.
+#[cold]
+#[inline(never)]
+fn claim_afresh(ring: View<'_>, len: usize) -> Result<Claim> {
+    ring.read_pt().publish(0);
+    ring.write_pt().publish(0);
+    Writer::shared(ring).claim(len)
+}
+
 /// Writes everything in front of the message, whose length is given.
 #[inline]
 fn header(record: &mut [u8], function: &[u8], site: &SiteRef<'_>, time: Stamp, message: usize) {
@@ -203,7 +249,13 @@ impl<'a> Turn<'a> {
         busy.compare_exchange(false, true, Acquire, Relaxed).is_ok().then(|| Self(busy))
     }
 
+    #[inline]
     fn wait(busy: &'a AtomicBool) -> Self {
+        Self::take(busy).unwrap_or_else(|| Self::wait_long(busy))
+    }
+
+    #[cold]
+    fn wait_long(busy: &'a AtomicBool) -> Self {
         for tries in 0u32.. {
             if let Some(turn) = Self::take(busy) {
                 return turn;

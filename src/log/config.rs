@@ -5,8 +5,8 @@ use super::blackbox::Store;
 use super::filter::Rules;
 use super::format::{self, Fixed, Format};
 use super::live::{self, Dest, LOCKED, Live, LiveSlot, Options, SLOTS, Sink};
-use super::site::SiteRef;
-use super::table::Table;
+use super::site::{Site, SiteRef};
+use super::table::{self, Table};
 use crate::{Error, Result};
 use std::ffi::CStr;
 use std::sync::atomic::Ordering::Relaxed;
@@ -124,18 +124,23 @@ pub(super) struct Config {
     pub initialised: bool,
     pub slots: [Slot; SLOTS],
     pub tag_rules: Rules,
+    /// The blackbox was enabled: callsites get recipes.
+    pub recipes: bool,
     /// Newest first.
     pub ranges: Vec<Box<dyn Range>>,
 }
 
 /// Callsites that the library made, by position.
-pub(super) static TABLE: Table = Table::new();
+pub(super) static TABLE: Table = Table::new(Site::hash);
+/// The same by the address of their heads.
+pub(super) static HEADS: Table = Table::new(table::address);
 
 static CONFIG: LazyLock<Mutex<Config>> = LazyLock::new(|| {
     Mutex::new(Config {
         initialised: false,
         slots: std::array::from_fn(|_| Slot::new()),
         tag_rules: Rules::new(),
+        recipes: false,
         ranges: Vec::new(),
     })
 });
@@ -189,7 +194,7 @@ impl Config {
 
     /// Makes what changed visible to log calls.
     pub fn publish(&self) {
-        live::publish(Live { slots: std::array::from_fn(|n| self.slots[n].live()) });
+        live::publish(Live::new(std::array::from_fn(|n| self.slots[n].live())));
     }
 
     /// Every callsite there is.

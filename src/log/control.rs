@@ -163,8 +163,10 @@ fn enable(n: usize) -> Result<()> {
     if let (Target::Blackbox(place), Some(store)) = (&mut slot.target, store) {
         *place = Some(Arc::clone(&store));
         emit::set_blackbox(Some(store));
+        config.recipes = true;
+        config::TABLE.for_each(super::logger::make_recipe);
     }
-    slot.state = State::Enabled;
+    config.slots[n].state = State::Enabled;
     config.publish();
     Ok(())
 }

@@ -6,10 +6,13 @@
 use super::blackbox::Store;
 use super::config::Config;
 use super::format::{self, Line};
-use super::live::{self, Delivery, Dest, EMITTING, Flag, LOCKED, Live, LiveSlot, MASK, SLOTS};
+use super::live::{self, Delivery, Dest, EMITTING, Flag, LOCKED, Live, LiveBlackbox, LiveSlot, MASK, SLOTS};
+use super::logger::Legacy;
+use super::recipe::Recipe;
 use super::site::{Key, SiteHead, SiteRef};
 use super::worker::{self, Queue};
 use super::{Level, gate, logger};
+use crate::shm::Window;
 use crate::sys::calendar::{self, Stamp};
 use crate::{Error, Result};
 use std::ffi::CStr;
@@ -31,6 +34,20 @@ pub trait Message {
     /// Serializes it behind [`ROOM`] bytes of any content, into fewer than `size` bytes; more than 512 bytes mean that it did not
     /// fit. Called at most once.
     fn serial(&mut self, size: usize) -> &mut [u8];
+    /// How to serialize it in place instead; None if it cannot be.
+    #[inline]
+    fn recipe(&self) -> Option<&'static Recipe> {
+        None
+    }
+    /// Looks at the arguments: how many bytes they take, None if that is more than `room`. For a recipe without a fixed length; called at
+    /// most once. With `last`, nobody asks for the arguments again.
+    #[inline]
+    fn measure(&mut self, _recipe: &Recipe, _room: usize, _last: bool) -> Option<usize> {
+        None
+    }
+    /// Stores them, into a place of the length that they were measured to have, or that is fixed. Not called if that is 0.
+    #[inline]
+    fn store(&mut self, _recipe: &Recipe, _to: Window<'_>, _last: bool) {}
 }
 
 /// What a serialized message has in front of it, for the header of its record.
@@ -58,24 +75,57 @@ fn log_once<M: Message>(site: &SiteRef<'static>, message: &mut M) {
     let wanted = site.head.targets() & MASK.load(Relaxed);
     let hook = if site.head.tags() & LIBRARY_TAG != 0 { logger::legacy() } else { None };
     live::with(|live| {
-        let (mut size, mut store) = (0, None);
-        each(live, wanted, |_, slot| match &slot.dest {
-            Dest::Sink(_) => size = size.max(slot.max_line),
-            Dest::Blackbox(b) => store = Some((b, slot.max_line.min(super::blackbox::MAX_MESSAGE))),
-        });
         let time = calendar::coarse_now();
-        if let Some((store, size)) = store {
-            let serial = message.serial(size);
-            let _ = store.append(site, time, serial);
+        let blackbox = live.blackbox.as_ref().filter(|blackbox| wanted & blackbox.bit != 0);
+        let wanted = wanted & live.sinks;
+        let others = wanted != 0 || hook.is_some();
+        if let Some(blackbox) = blackbox {
+            let _ = record(blackbox, site, time, message, !others);
         }
-        if size > 0 || hook.is_some() {
-            let text = message.text(if size == 0 { 512 } else { size });
-            if let Some(hook) = hook {
-                as_shown(text, true, |text| hook(site, text));
-            }
-            to_sinks(live, wanted, site, time, text);
+        if others {
+            show(live, wanted, hook, site, time, message);
         }
     });
+}
+
+/// With `last`, nobody else wants the message.
+#[inline]
+fn record<M: Message>(
+    blackbox: &LiveBlackbox,
+    site: &SiteRef<'static>,
+    time: Stamp,
+    message: &mut M,
+    last: bool,
+) -> Result<()> {
+    let LiveBlackbox { store, size, .. } = blackbox;
+    let Some(recipe) = message.recipe() else { return store.append(site, time, message.serial(*size)) };
+    let Some(room) = recipe.room(*size) else { return store.append_substitute(site, time) };
+    let len = recipe.fixed().or_else(|| message.measure(recipe, room, last));
+    match len.filter(|len| *len <= room) {
+        Some(len) => {
+            store.append_in_place(recipe, site.head, time, len, |to| message.store(recipe, to, last))
+        }
+        None => store.append_substitute(site, time),
+    }
+}
+
+/// Formats a message for the sinks that want it, and for the old hook.
+#[inline(never)]
+fn show<M: Message>(
+    live: &Live,
+    wanted: u32,
+    hook: Option<Legacy>,
+    site: &SiteRef<'static>,
+    time: Stamp,
+    message: &mut M,
+) {
+    let mut size = if wanted == 0 { 512 } else { 0 };
+    each(live, wanted, |_, slot| size = size.max(slot.max_line));
+    let text = message.text(size);
+    if let Some(hook) = hook {
+        as_shown(text, true, |text| hook(site, text));
+    }
+    to_sinks(live, wanted, site, time, text);
 }
 
 fn to_sinks(live: &Live, wanted: u32, site: &SiteRef<'static>, time: Stamp, text: &mut [u8]) {

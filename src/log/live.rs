@@ -4,7 +4,7 @@
 //! Also the per-thread flags: `EMITTING` (this thread is inside a log call, so a message logged by a target's function is
 //! dropped) and `LOCKED` (this thread holds one of the locks of this room, so a signal handler on it must not wait for one).
 
-use super::blackbox::Store;
+use super::blackbox::{MAX_MESSAGE, Store};
 use super::format::Format;
 use super::site::SiteRef;
 use crate::sys::calendar::Stamp;
@@ -101,6 +101,34 @@ pub(super) struct LiveSlot {
 #[derive(Default)]
 pub(super) struct Live {
     pub slots: [Option<LiveSlot>; SLOTS],
+    /// The bits of those that are sinks.
+    pub sinks: u32,
+    pub blackbox: Option<LiveBlackbox>,
+}
+
+/// The enabled blackbox.
+pub(super) struct LiveBlackbox {
+    pub bit: u32,
+    pub store: Arc<Store>,
+    /// What a serialized message has to be shorter than.
+    pub size: usize,
+}
+
+impl Live {
+    pub(super) fn new(slots: [Option<LiveSlot>; SLOTS]) -> Self {
+        let (mut sinks, mut blackbox) = (0, None);
+        for (n, slot) in slots.iter().enumerate() {
+            match slot.as_ref().map(|slot| (&slot.dest, slot.max_line)) {
+                Some((Dest::Sink(_), _)) => sinks |= 1 << n,
+                Some((Dest::Blackbox(store), max)) => {
+                    let size = max.min(MAX_MESSAGE);
+                    blackbox = Some(LiveBlackbox { bit: 1 << n, store: Arc::clone(store), size });
+                }
+                None => (),
+            }
+        }
+        Self { slots, sinks, blackbox }
+    }
 }
 
 static LIVE: RwLock<Option<Arc<Live>>> = RwLock::new(None);

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //! The life of the logger (init, fini, fork), and its callsites.
 
-use super::config::{self, Range, State, TABLE, Target};
+use super::config::{self, HEADS, Range, State, TABLE, Target};
 use super::filter::{Kind, Rule};
 use super::format::{self, Fixed, Format, Stringify};
 use super::live::{EMITTING, Flag, LOCKED, SLOTS, Sink};
+use super::recipe::Parse;
 use super::site::{Key, Site, SiteHead};
 use super::{emit, worker};
 use crate::{Error, Result};
@@ -16,6 +17,9 @@ use std::sync::atomic::{
 };
 use std::sync::{Arc, OnceLock};
 
+/// The old hook for the library's own messages: site, text with NUL.
+pub type Legacy = fn(&super::SiteRef<'_>, &[u8]);
+
 /// Functions through which the library calls the program's; installed once. Each is called only while its switch is on.
 #[derive(Clone, Copy, Debug)]
 pub struct Hooks {
@@ -24,7 +28,9 @@ pub struct Hooks {
     /// For `%g`.
     pub stringify: Stringify,
     /// The old hook for the library's own messages: site, text with NUL.
-    pub legacy: fn(&super::SiteRef<'_>, &[u8]),
+    pub legacy: Legacy,
+    /// For the blackbox; always on.
+    pub parse: Parse,
 }
 
 static HOOKS: OnceLock<Hooks> = OnceLock::new();
@@ -54,7 +60,8 @@ pub(super) fn stringify() -> Option<Stringify> {
     if STRINGIFY.load(Acquire) { HOOKS.get().map(|h| h.stringify) } else { None }
 }
 
-pub(super) fn legacy() -> Option<fn(&super::SiteRef<'_>, &[u8])> {
+#[inline]
+pub(super) fn legacy() -> Option<Legacy> {
     if LEGACY.load(Acquire) && INITIALISED.load(Acquire) { HOOKS.get().map(|h| h.legacy) } else { None }
 }
 
@@ -220,18 +227,34 @@ fn create(key: &Key<'_>, hash: u64, tags: u32) -> Option<&'static Site> {
         Some(site) => site,
         None => {
             let site: &'static Site = Box::leak(Box::new(Site::new(key)));
-            if !TABLE.insert(site) {
+            if !TABLE.insert(site) || !HEADS.insert(site) {
                 return None;
             }
             site
         }
     };
+    if config.recipes {
+        make_recipe(site);
+    }
     let view = site.view();
     site.head().targets.store(config.wanted_by(&view), Relaxed);
     let tags = if tags != 0 { tags } else { config.tag_rules.tags(&view).unwrap_or(0) };
     site.head().tags.store(tags, Relaxed);
     site.life.store(life, Relaxed);
     Some(site)
+}
+
+/// Makes a callsite ready for the blackbox. The configuration is locked.
+pub(super) fn make_recipe(site: &'static Site) {
+    if let Some(hooks) = HOOKS.get() {
+        site.make_recipe(hooks.parse);
+    }
+}
+
+/// The callsite with this head; None if the library did not make it.
+#[must_use]
+pub fn own(head: &SiteHead) -> Option<&'static Site> {
+    HEADS.of(head)
 }
 
 fn run_filter(head: &SiteHead) {

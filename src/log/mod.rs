@@ -8,11 +8,12 @@
 //! | [`emit`] | one message to the targets that want it |
 //! | [`filter`], [`format`](mod@format) | which callsites; what a line looks like |
 //! | [`worker`] | threaded delivery |
-//! | [`blackbox`], [`serial`], [`dump`] | the newest messages in a ring; a message without its format applied; a dump read back |
+//! | [`blackbox`], [`Recipe`] | the newest messages in a ring; what those of a callsite have in common |
+//! | [`serial`], [`dump`] | a message without its format applied; a dump read back |
 //!
-//! This room may touch the calendar, the host's name, regular expressions and `rb`. Sinks are given to it: it opens and prints
-//! nothing itself. Any thread may log at any time; only what a target's own function logs is dropped. Atomics and locks are the
-//! standard library's, because they have to be constants and usable in a forked child.
+//! This room may touch the calendar, the host's name, regular expressions, and `rb` with `shm`'s safe types. Sinks are given to it: it
+//! opens and prints nothing itself. Any thread may log at any time; only what a target's own function logs is dropped. Atomics and
+//! locks are the standard library's, because they have to be constants and usable in a forked child.
 #![forbid(unsafe_code)]
 
 pub mod blackbox;
@@ -25,6 +26,7 @@ pub mod format;
 mod gate;
 mod live;
 pub mod logger;
+mod recipe;
 pub mod serial;
 mod site;
 mod table;
@@ -34,6 +36,7 @@ pub mod worker;
 
 pub use config::{Range, State};
 pub use live::{Delivery, Options, SLOTS, Sink};
+pub use recipe::{Parse, Parsed, Recipe, Step};
 pub use site::{Key, Site, SiteHead, SiteRef};
 
 use std::fmt;

@@ -4,6 +4,7 @@
 //! The program holds pointers to [`SiteHead`]s and writes `priority`, `targets` and `tags` at any time, without a lock; here
 //! they are atomics, so that this is a new value and not a data race. A site is never freed and never moves.
 
+use super::recipe::{Parse, Recipe};
 use std::ffi::{CStr, CString, c_char};
 use std::mem::offset_of;
 use std::sync::OnceLock;
@@ -196,6 +197,7 @@ pub struct Site {
     format: CString,
     message_id: Option<CString>,
     origin: OnceLock<[usize; 3]>,
+    recipe: OnceLock<Recipe>,
 }
 
 impl Site {
@@ -225,6 +227,7 @@ impl Site {
             format,
             message_id,
             origin: OnceLock::new(),
+            recipe: OnceLock::new(),
         }
     }
 
@@ -239,6 +242,25 @@ impl Site {
     /// without a message id. Later calls change nothing.
     pub fn set_origin(&self, addresses: [usize; 3]) {
         let _ = self.origin.set(addresses);
+    }
+
+    /// What its records in the blackbox have in common: None if it was not made, or cannot be, or if the program, which holds the
+    /// head, gave it another function name or format.
+    #[must_use]
+    #[inline]
+    pub fn recipe(&self) -> Option<&Recipe> {
+        let same = self.head.format.load(Relaxed).cast_const() == self.format.as_ptr()
+            && self.head.function.load(Relaxed).cast_const() == self.function.as_ptr();
+        if same { self.recipe.get() } else { None }
+    }
+
+    /// Makes it if it is missing.
+    pub(super) fn make_recipe(&self, parse: Parse) {
+        if self.recipe.get().is_none()
+            && let Some(recipe) = Recipe::new(&self.key(), parse)
+        {
+            let _ = self.recipe.set(recipe);
+        }
     }
 
     /// The line number that it was made with.

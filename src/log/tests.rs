@@ -3,7 +3,8 @@
 
 use super::control::{self, RuleOp, Setting};
 use super::filter::Kind;
-use super::{Delivery, Key, Sink, emit, logger};
+use super::{Delivery, Key, Parsed, Recipe, Sink, Step, emit, logger};
+use crate::shm::Window;
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -33,7 +34,8 @@ impl Sink for Counter {
     fn close(&self, _: usize) {}
 }
 
-struct Text(Vec<u8>, Vec<u8>);
+/// The text, the same packed, and the recipe for packing it in place.
+struct Text(Vec<u8>, Vec<u8>, Option<&'static Recipe>);
 
 impl emit::Message for Text {
     fn text(&mut self, _: usize) -> &mut [u8] {
@@ -42,6 +44,21 @@ impl emit::Message for Text {
     fn serial(&mut self, _: usize) -> &mut [u8] {
         &mut self.1
     }
+    fn recipe(&self) -> Option<&'static Recipe> {
+        self.2
+    }
+    fn measure(&mut self, recipe: &Recipe, room: usize, _: bool) -> Option<usize> {
+        assert_eq!(recipe.steps().len(), 1);
+        Some(self.0.len()).filter(|len| *len <= room)
+    }
+    fn store(&mut self, _: &Recipe, to: Window<'_>, _: bool) {
+        assert_eq!(to.len(), self.0.len());
+        to.put(0, &self.0).unwrap();
+    }
+}
+
+fn parse(_: &CStr) -> Option<Parsed> {
+    Some(Parsed { stored: b"%s\0".to_vec(), steps: vec![Step::default()], fixed: None })
 }
 
 fn log(format: &CStr, line: u32, text: String) {
@@ -49,7 +66,8 @@ fn log(format: &CStr, line: u32, text: String) {
     let site = logger::site(&key, 0).unwrap();
     if emit::is_wanted(site.head()) {
         let packed = [&[0; emit::ROOM], &b"%s\0"[..], text.as_bytes(), b"\0"].concat();
-        emit::log(&site.view(), &mut Text([text.as_bytes(), b"\0"].concat(), packed));
+        let recipe = site.recipe().filter(|_| line.is_multiple_of(2));
+        emit::log(&site.view(), &mut Text([text.as_bytes(), b"\0"].concat(), packed, recipe));
     }
 }
 
@@ -65,6 +83,7 @@ fn every_message_of_every_thread_arrives_once_and_in_order() {
     static ALONE: Mutex<()> = Mutex::new(());
     let _alone = ALONE.lock().unwrap();
     let messages: u64 = std::env::var("QB_TEST_MESSAGES").ok().and_then(|n| n.parse().ok()).unwrap_or(5000);
+    logger::install(logger::Hooks { filter: |_| (), stringify: |_, _| (), legacy: |_, _| (), parse });
     let none = || Arc::new(Counter::default()) as Arc<dyn Sink>;
     logger::init(c"log-tests", 8, 0, logger::Statics { syslog: none(), stderr: none(), stdout: none() })
         .unwrap();
@@ -112,7 +131,7 @@ fn every_message_of_every_thread_arrives_once_and_in_order() {
     (&file).seek(std::io::SeekFrom::Start(0)).unwrap();
     let dump = super::dump::Dump::read(&file).unwrap();
     assert!(dump.records().count() > 500);
-    assert!(dump.records().all(|r| r.is_ok_and(|r| r.message.ends_with(b"of many"))));
+    assert!(dump.records().all(|r| r.is_ok_and(|r| r.message.ends_with(b"of many") && r.function == b"run")));
     logger::fini();
 }
 

@@ -4,7 +4,7 @@
 
 use super::layout::{self, PATH_LEN};
 use crate::ring::{Size, Words};
-use crate::shm::{Mapping, Semaphore, SharedWord};
+use crate::shm::{Mapping, Semaphore, SharedWord, Window};
 use crate::sys::dir::{self, Dir, FileId};
 use crate::{Error, Result};
 use std::os::fd::{AsFd, OwnedFd};
@@ -219,6 +219,19 @@ impl RingFiles {
         self.header.is_dead() || self.data.is_dead()
     }
 
+    /// The ring by value.
+    #[inline]
+    #[must_use]
+    pub fn view(&self) -> View<'_> {
+        View { size: self.size, head: self.header.head(), words: self.data.words(), data: &self.data }
+    }
+
+    /// `len` bytes of the data area to be written in place. They may run past its end if it is mirrored.
+    #[inline]
+    pub fn window(&self, offset: usize, len: usize) -> Result<Window<'_>> {
+        self.data.window(offset, len)
+    }
+
     /// The data area.
     #[inline]
     pub(super) fn data(&self) -> &Mapping {
@@ -233,6 +246,42 @@ impl RingFiles {
     #[inline]
     fn header_word(&self, offset: usize) -> Result<&SharedWord> {
         self.header.try_word(offset)
+    }
+}
+
+/// A ring by value, so that its addresses stay in registers while it is written.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    size: Size,
+    head: &'a [SharedWord; 256],
+    words: &'a [SharedWord],
+    data: &'a Mapping,
+}
+
+impl Words for View<'_> {
+    #[inline]
+    fn size(&self) -> Size {
+        self.size
+    }
+    #[inline]
+    fn write_pt(&self) -> &SharedWord {
+        &self.head[layout::WRITE_PT / 4]
+    }
+    #[inline]
+    fn read_pt(&self) -> &SharedWord {
+        &self.head[layout::READ_PT / 4]
+    }
+    #[inline]
+    fn word(&self, index: u32) -> Result<&SharedWord> {
+        self.words.get(index as usize).ok_or(Error::Invalid)
+    }
+    #[inline]
+    fn copy_in(&self, offset: usize, data: &[u8]) -> Result<()> {
+        self.data.write(offset, data)
+    }
+    #[inline]
+    fn copy_out(&self, offset: usize, out: &mut [u8]) -> Result<()> {
+        self.data.read(offset, out)
     }
 }
 

@@ -21,7 +21,7 @@ mod public;
 pub use crate::ring::Chunk;
 pub use crate::shm::Trusted;
 pub use consumer::{Consumer, Lent};
-pub use files::{Expect, RingFiles};
+pub use files::{Expect, RingFiles, View};
 pub use layout::{data_len, header_len};
 pub use producer::Producer;
 pub use public::{Options, Ring, Summary};

@@ -80,11 +80,8 @@ impl Size {
     #[must_use]
     #[inline]
     pub fn free(self, write: u32, read: u32) -> u32 {
-        match write.cmp(&read) {
-            std::cmp::Ordering::Greater => read + self.0 - write - 1,
-            std::cmp::Ordering::Less => read - write - 1,
-            std::cmp::Ordering::Equal => self.0,
-        }
+        let ahead = if read > write { read - write } else { read + self.0 - write };
+        if ahead == self.0 { ahead } else { ahead - 1 }
     }
 
     /// Byte offset in the data area of byte `offset` of the data of the chunk at `at`.

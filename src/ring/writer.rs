@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //! The writing end: claim space, fill it, commit it. See the table in the room's door for who stores what.
 
-use super::{CHUNK_MARGIN, Cursor, MAGIC_ALLOC, MAGIC_READY, Reader, Size, Words};
+use super::{CHUNK_MARGIN, Cursor, MAGIC_ALLOC, MAGIC_DEAD, MAGIC_READY, Size, Words};
 use crate::{Error, Result};
 
 /// Space for one chunk, not visible to the reader yet. Dropping it gives the space back.
@@ -94,36 +94,49 @@ impl<W: Words> Writer<W> {
 
     /// Claims room for `len` bytes and drops the oldest chunks for it; [`Error::Invalid`] if one of them is not ready or
     /// the ring is too short. `dropped` is called for each.
-    pub fn claim_over(&mut self, len: usize, mut dropped: impl FnMut()) -> Result<Claim>
-    where
-        W: Clone,
-    {
+    #[inline]
+    pub fn claim_over(&mut self, len: usize, dropped: impl FnMut()) -> Result<Claim> {
         if !self.size.fits(len) {
             return Err(Error::Invalid);
         }
         let at = self.write_at()?;
-        if !self.has_room(at, len)? {
-            self.make_room(at, len, &mut dropped)?;
+        let need = (len + CHUNK_MARGIN).div_ceil(4) as u32;
+        if self.free_words(at)? < need {
+            self.make_room(at, need, dropped)?;
         }
         self.words.word(at)?.set(0);
         self.words.word(self.size.add(at, 1))?.set(MAGIC_ALLOC);
         Ok(Claim { at, len })
     }
 
-    /// Drops the oldest chunks until `len` bytes find room at `at`.
+    /// Drops the oldest chunks until `need` words are free at `at`: what [`Reader::drop_oldest`] does, with one look at each word.
+    ///
+    /// [`Reader::drop_oldest`]: super::Reader::drop_oldest
     #[inline(always)]
-    fn make_room(&mut self, at: u32, len: usize, dropped: &mut impl FnMut()) -> Result<()>
-    where
-        W: Clone,
-    {
-        let mut reader = Reader::shared(self.words.clone());
+    fn make_room(&mut self, at: u32, need: u32, mut dropped: impl FnMut()) -> Result<()> {
         // Each step frees at least two words, so this many reach all the way round even if the chunks make no sense.
-        for _ in 0..=self.size.words() {
-            if !reader.drop_oldest()? {
+        let mut steps = self.size.words();
+        while steps > 0 {
+            steps -= 1;
+            if self.reader == at {
                 return Err(Error::Invalid);
             }
+            let head = self.words.word(self.reader)?;
+            let magic = self.words.word(self.size.add(self.reader, 1))?;
+            // ORDER(chunk-live): pairs with `Writer::commit`. READY brings the length with it, if another writer was at work.
+            if magic.observe() != MAGIC_READY {
+                return Err(Error::Invalid);
+            }
+            let len = head.get() as usize;
+            if !self.size.fits(len) {
+                return Err(Error::Corrupt);
+            }
+            head.set(0);
+            magic.set(MAGIC_DEAD);
+            // ORDER(space-free): pairs with `Writer::space_free`, as in `Reader::reclaim`.
+            self.words.read_pt().publish(self.size.step(self.reader, len));
             dropped();
-            if self.has_room(at, len)? {
+            if self.free_words(at)? >= need {
                 return Ok(());
             }
         }

@@ -5,6 +5,7 @@
 use super::{SharedWord, guard};
 use crate::sys::mmap::Pages;
 use crate::{Error, Result};
+use std::marker::PhantomData;
 use std::os::fd::BorrowedFd;
 use std::ptr::{self, NonNull};
 
@@ -143,6 +144,15 @@ impl Mapping {
         unsafe { self.pages.base().cast().as_ref() }
     }
 
+    /// All words that are mapped once; the last bytes if they are fewer than four are left out.
+    #[must_use]
+    #[inline]
+    pub fn words(&self) -> &[SharedWord] {
+        // SAFETY: the base is page aligned, and `len` bytes from it are mapped while `self` lives; any bytes are a valid word, and it
+        // is reached by atomics only, so that a store by the peer is a new value, not a data race.
+        unsafe { std::slice::from_raw_parts(self.pages.base().cast().as_ptr(), self.len / 4) }
+    }
+
     /// Copies out; [`Error::Invalid`] unless all of it is inside.
     #[inline]
     pub fn read(&self, offset: usize, out: &mut [u8]) -> Result<()> {
@@ -172,6 +182,12 @@ impl Mapping {
         Ok(())
     }
 
+    /// `len` bytes at `offset`, to be written piece by piece; [`Error::Invalid`] unless all of them are inside.
+    #[inline]
+    pub fn window(&self, offset: usize, len: usize) -> Result<Window<'_>> {
+        Ok(Window { at: self.place(offset, len)?, len, mapping: PhantomData })
+    }
+
     /// The address of bytes in place, for a peer that is vouched for: to be handed to C code, which may write there too.
     #[must_use]
     #[inline]
@@ -188,5 +204,58 @@ impl Mapping {
         // SAFETY: in bounds and mapped while `self` lives; u8 has no invalid values. That nobody stores to it meanwhile
         // rests on the peer, for whom the token vouches: it could write this process's memory by other means as well.
         Some(unsafe { std::slice::from_raw_parts(at.as_ptr(), len) })
+    }
+}
+
+/// Part of a mapping that is being written. Peers may see every store, and may store there too.
+#[derive(Debug)]
+pub struct Window<'a> {
+    at: NonNull<u8>,
+    len: usize,
+    mapping: PhantomData<&'a Mapping>,
+}
+
+impl Window<'_> {
+    /// Bytes that it has.
+    #[must_use]
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// True for a part without bytes.
+    #[must_use]
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Where it is: mapped for its length, and writable, as long as it lives. For C code that writes there.
+    #[must_use]
+    #[inline]
+    pub fn address(&self) -> NonNull<u8> {
+        self.at
+    }
+
+    /// Copies in; [`Error::Invalid`] unless all of it is inside.
+    #[inline(always)]
+    pub fn put(&self, offset: usize, data: &[u8]) -> Result<()> {
+        match offset.checked_add(data.len()) {
+            Some(end) if end <= self.len => {
+                // SAFETY: inside of the window (checked), which is mapped while it borrows the mapping (`Mapping::window`). `ptr::copy`
+                // allows overlap; no reference into the memory exists.
+                unsafe { ptr::copy(data.as_ptr(), self.at.as_ptr().add(offset), data.len()) };
+                Ok(())
+            }
+            _ => Err(Error::Invalid),
+        }
+    }
+
+    /// What is left from `offset` on; [`Error::Invalid`] when that is outside.
+    #[inline]
+    pub fn behind(self, offset: usize) -> Result<Self> {
+        let len = self.len.checked_sub(offset).ok_or(Error::Invalid)?;
+        // SAFETY: `offset <= len`, so this is inside of the window or one behind it.
+        Ok(Self { at: unsafe { self.at.add(offset) }, len, mapping: PhantomData })
     }
 }

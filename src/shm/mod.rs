@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`SharedWord`] | one 32-bit word, reached by atomics only |
 //! | [`Mapping`] | an owned mapping with bounds-checked words and copies; a private length |
+//! | [`Window`] | a part of one that is written piece by piece |
 //! | [`Semaphore`] | a glibc `sem_t` inside a mapping, with our own waiting |
 //! | [`Trusted`] | the token that a plain slice of shared memory costs |
 //! | `guard` | turns a fault in one of our mappings into a dead mapping |
@@ -23,7 +24,7 @@ mod word;
 #[cfg(not(loom))]
 pub(crate) use guard::ready;
 #[cfg(not(loom))]
-pub use mapping::{Mapping, Trusted};
+pub use mapping::{Mapping, Trusted, Window};
 #[cfg(not(loom))]
 pub use semaphore::Semaphore;
 pub use word::SharedWord;

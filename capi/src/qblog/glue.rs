@@ -5,7 +5,9 @@ use super::fixed;
 use super::{qb_log_callsite, qb_log_filter_fn, qb_log_tags_stringify_fn};
 use crate::qbutil::qb_util_log_fn_t;
 use libc::{c_char, c_int, c_void, size_t};
-use qb::log::{self, Key, Site, SiteHead, SiteRef, emit, logger};
+use qb::log::blackbox::MAX_MESSAGE;
+use qb::log::{self, Key, Parsed, Recipe, Site, SiteHead, SiteRef, Step, emit, logger};
+use qb::shm::Window;
 use std::ffi::CStr;
 use std::mem::transmute;
 use std::sync::atomic::{
@@ -69,6 +71,27 @@ pub unsafe fn find(
     {
         return std::ptr::from_ref(known.head()).cast_mut();
     }
+    // SAFETY: the caller's contract.
+    unsafe { look_up(place, id, function, filename, format, priority, line, tags) }
+}
+
+/// Finds or makes a site, and keeps it in `place`.
+///
+/// # Safety
+/// Each text is NULL or NUL-terminated.
+#[cold]
+#[inline(never)]
+#[allow(clippy::too_many_arguments, reason = "those of the C function")]
+unsafe fn look_up(
+    place: &AtomicPtr<Site>,
+    id: *const c_char,
+    function: *const c_char,
+    filename: *const c_char,
+    format: *const c_char,
+    priority: u8,
+    line: u32,
+    tags: u32,
+) -> *mut qb_log_callsite {
     // SAFETY: NULL or NUL-terminated by the caller's contract; used during this call only.
     let key = unsafe {
         Key {
@@ -91,6 +114,9 @@ pub unsafe fn find(
 /// Sites that were looked up last, by the addresses of their texts: most calls come from macros, whose texts stay where they are. A
 /// hit still compares the texts, since other callers use the same memory for different ones.
 static RECENT: [AtomicPtr<Site>; 1024] = [const { AtomicPtr::new(std::ptr::null_mut()) }; 1024];
+
+/// Sites that logged last, by the addresses of their heads.
+static OWN: [AtomicPtr<Site>; 1024] = [const { AtomicPtr::new(std::ptr::null_mut()) }; 1024];
 
 #[inline]
 fn slot_of(format: *const c_char, filename: *const c_char, line: u32) -> usize {
@@ -158,9 +184,39 @@ unsafe extern "C" {
     fn qb_shim_message_text(message: *mut ShimMessage, size: size_t, len: *mut size_t) -> *mut c_char;
     /// Serializes behind `emit::ROOM` bytes, which the length counts; likewise.
     fn qb_shim_message_serial(message: *mut ShimMessage, size: size_t, len: *mut size_t) -> *mut c_char;
+    /// Takes the arguments, as many as there are steps: the bytes that they need, `SIZE_MAX` if that is more than `room`. With `last`,
+    /// they cannot be taken again.
+    fn qb_shim_message_measure(
+        message: *mut ShimMessage,
+        steps: *const Step,
+        count: size_t,
+        room: size_t,
+        last: c_int,
+    ) -> size_t;
+    /// Stores what was taken, in just so many bytes.
+    fn qb_shim_message_store(message: *mut ShimMessage, to: *mut c_char);
+    /// Takes and stores arguments whose length is fixed.
+    fn qb_shim_message_store_numbers(
+        message: *mut ShimMessage,
+        steps: *const Step,
+        count: size_t,
+        to: *mut c_char,
+        last: c_int,
+    );
+    /// Reads a format: its stored form with a NUL, in at most `size` bytes, and at most `count` steps; `fixed` is how many bytes the
+    /// arguments take, `SIZE_MAX` if that depends on them. The form's length; 0 if there is none.
+    fn qb_shim_parse(
+        format: *const c_char,
+        stored: *mut c_char,
+        size: size_t,
+        steps: *mut Step,
+        count: *mut size_t,
+        fixed: *mut size_t,
+    ) -> size_t;
 }
 
-struct FromShim(*mut ShimMessage);
+/// A message of the shim, from this callsite, and how many bytes its arguments were measured to take.
+struct FromShim(*mut ShimMessage, &'static SiteHead, Option<usize>);
 
 impl emit::Message for FromShim {
     fn text(&mut self, size: usize) -> &mut [u8] {
@@ -179,6 +235,64 @@ impl emit::Message for FromShim {
             std::slice::from_raw_parts_mut(bytes.cast(), len)
         }
     }
+    #[inline]
+    fn recipe(&self) -> Option<&'static Recipe> {
+        let place = &OWN[std::ptr::from_ref(self.1).addr() / 64 % OWN.len()];
+        // SAFETY: NULL or a leaked site: only such are stored below.
+        match unsafe { place.load(Acquire).as_ref::<'static>() } {
+            Some(site) if std::ptr::eq(site.head(), self.1) => site.recipe(),
+            _ => {
+                let site = logger::own(self.1)?;
+                place.store(std::ptr::from_ref(site).cast_mut(), Release);
+                site.recipe()
+            }
+        }
+    }
+    #[inline]
+    fn measure(&mut self, recipe: &Recipe, room: usize, last: bool) -> Option<usize> {
+        let steps = recipe.steps();
+        // SAFETY: the message lives as above, and the steps are those of the format of its callsite, with which the caller logged.
+        let len =
+            unsafe { qb_shim_message_measure(self.0, steps.as_ptr(), steps.len(), room, c_int::from(last)) };
+        self.2 = (len <= room).then_some(len);
+        self.2
+    }
+    #[inline]
+    fn store(&mut self, recipe: &Recipe, to: Window<'_>, last: bool) {
+        let (steps, at) = (recipe.steps(), to.address().as_ptr().cast());
+        if recipe.fixed() == Some(to.len()) {
+            // SAFETY: as above; as many bytes are written as the shim said when it read the format, which is the length of the window:
+            // mapped and writable while it lives.
+            unsafe {
+                qb_shim_message_store_numbers(self.0, steps.as_ptr(), steps.len(), at, c_int::from(last));
+            }
+        } else if self.2 == Some(to.len()) {
+            // SAFETY: likewise with what was measured.
+            unsafe { qb_shim_message_store(self.0, at) };
+        }
+    }
+}
+
+/// Reads a format by way of the shim.
+fn parse(format: &CStr) -> Option<Parsed> {
+    let (mut stored, mut steps) = ([0u8; MAX_MESSAGE], [Step::default(); 16]);
+    let (mut count, mut fixed) = (steps.len(), 0);
+    // SAFETY: a C string, and room for as many bytes and steps as is said.
+    let len = unsafe {
+        qb_shim_parse(
+            format.as_ptr(),
+            stored.as_mut_ptr().cast(),
+            stored.len(),
+            steps.as_mut_ptr(),
+            &raw mut count,
+            &raw mut fixed,
+        )
+    };
+    (len > 0).then_some(Parsed {
+        stored: stored.get(..len)?.to_vec(),
+        steps: steps.get(..count)?.to_vec(),
+        fixed: (fixed != usize::MAX).then_some(fixed),
+    })
 }
 
 /// For the shim: logs a message if anybody wants it.
@@ -189,7 +303,7 @@ impl emit::Message for FromShim {
 pub unsafe extern "C" fn qb_shim_log(cs: *const qb_log_callsite, message: *mut ShimMessage) {
     // SAFETY: as in `site`.
     if let Some(site) = unsafe { site(cs) } {
-        emit::log(&site, &mut FromShim(message));
+        emit::log(&site, &mut FromShim(message, site.head, None));
     }
 }
 
@@ -246,8 +360,18 @@ fn call_legacy(site: &SiteRef<'_>, text: &[u8]) {
     }
 }
 
+/// Gives the engine the functions that it calls.
+pub fn install() {
+    logger::install(logger::Hooks {
+        filter: call_filter,
+        stringify: call_stringify,
+        legacy: call_legacy,
+        parse,
+    });
+}
+
 fn store(place: &AtomicPtr<c_void>, f: *mut c_void) {
-    logger::install(logger::Hooks { filter: call_filter, stringify: call_stringify, legacy: call_legacy });
+    install();
     place.store(f, Release);
 }
 
