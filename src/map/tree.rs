@@ -331,7 +331,7 @@ impl Tree {
             all.push((0, slot));
             slot = link.next;
         }
-        texts.sort(&mut all);
+        let skip = texts.sort(&mut all);
         self.leaves.clear();
         self.free_leaves.clear();
         self.inners.clear();
@@ -339,7 +339,7 @@ impl Tree {
         (self.first, self.len, self.height) = (0, all.len(), 0);
         let chunks = all.len().div_ceil(FILL) as u32;
         for (id, chunk) in (0..chunks).zip(all.chunks(FILL)) {
-            let run = Run::of(chunk.iter().map(|(_, slot)| *slot), texts);
+            let run = Run::of(chunk.iter().copied(), skip, texts);
             let next = if id + 1 < chunks { id + 1 } else { NONE };
             self.leaves.push(Leaf { run, prev: id.wrapping_sub(1), next });
         }
@@ -356,7 +356,7 @@ impl Tree {
                     0 => self.leaf(*id).map_or(NONE, |l| l.run.first()),
                     _ => self.inners.get(*id).map_or(NONE, |i| i.run.first()),
                 });
-                let run = Run::of(firsts, texts);
+                let run = Run::of(firsts.map(|slot| (texts.head(texts.of(slot), skip), slot)), skip, texts);
                 self.inners.push(Inner { run, kids });
             }
             below = from..self.inners.len() as u32;
