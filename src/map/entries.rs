@@ -90,6 +90,7 @@ impl<K: Key, V: Clone> Entries<K, V> {
     }
 
     /// Room for one more entry, so that [`Entries::add`] cannot fail.
+    #[inline]
     pub fn reserve(&mut self, text_len: usize) -> Result<()> {
         if self.free == NONE {
             // The two highest numbers mean other things.
@@ -106,6 +107,7 @@ impl<K: Key, V: Clone> Entries<K, V> {
         }
     }
 
+    #[inline(never)]
     fn make_room_for_copies(&mut self, want: usize) -> Result<()> {
         let more = want.saturating_sub(self.copies.len());
         self.copies.try_reserve(more).map_err(|_| Error::NoMemory)
@@ -129,17 +131,11 @@ impl<K: Key, V: Clone> Entries<K, V> {
         let entry = Entry { pair: Some((key, value)), raw: digest.raw.to_le_bytes() };
         let prev = pending.last();
         let link = Link { prev, next: NONE, bucket: UNSORTED, state: State::Live };
-        let slot = self.free;
-        let slot = match (self.all.get_mut(slot), self.links.get_mut(slot)) {
-            (Some(old), Some(old_link)) => {
-                self.free = old_link.next;
-                (*old, *old_link) = (entry, link);
-                slot
-            }
-            _ => {
-                self.links.push(link);
-                self.all.push(entry)
-            }
+        let slot = if self.free == NONE {
+            self.links.push(link);
+            self.all.push(entry)
+        } else {
+            self.refill(entry, link)
         };
         pending.push(slot, self.link_mut(prev));
         if let Some(text) = copy {
@@ -148,6 +144,17 @@ impl<K: Key, V: Clone> Entries<K, V> {
                 self.copies.resize_with(at + 1, Box::default);
             }
             self.copies[at] = text;
+        }
+        slot
+    }
+
+    /// Stores an entry in a slot that was used before.
+    #[inline]
+    fn refill(&mut self, entry: Entry<K, V>, link: Link) -> u32 {
+        let slot = self.free;
+        if let (Some(old), Some(old_link)) = (self.all.get_mut(slot), self.links.get_mut(slot)) {
+            self.free = old_link.next;
+            (*old, *old_link) = (entry, link);
         }
         slot
     }
@@ -259,6 +266,12 @@ impl<K: Key, V: Clone> Entries<K, V> {
                 link.next = std::mem::replace(&mut self.free, slot);
             }
         }
+    }
+
+    /// The entry, if its key is the short one asked for.
+    #[inline(always)]
+    pub fn short(&self, slot: u32, query: &Query<'_>) -> Option<&Entry<K, V>> {
+        self.get(slot).filter(|e| u128::from_le_bytes(e.raw) == query.raw)
     }
 
     /// Whether the entry's key is the one asked for.

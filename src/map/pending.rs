@@ -38,6 +38,7 @@ impl Pending {
     }
 
     /// Takes out one of these.
+    #[inline]
     pub fn remove<K: Key, V: Clone>(&mut self, slot: u32, entries: &mut Entries<K, V>) {
         let Some(link) = entries.link(slot) else { return };
         let (prev, next) = (link.prev, link.next);
