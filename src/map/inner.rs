@@ -207,13 +207,20 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Inner<K, V, N> {
         self.spots.iter().any(|s| s.position() == slot)
     }
 
-    /// A removal that nobody watches, while there are no iterators.
+    /// A removal that nobody watches, while there are no iterators. None: the entry is leaving already.
     #[inline(always)]
     pub fn take(&mut self, slot: u32, place: usize) -> Option<(K, V)> {
-        self.unlink(slot);
+        match self.entries.release_pending(slot) {
+            Some(neighbours) => self.pending.join(neighbours, &mut self.entries),
+            None if self.entries.state(slot) != State::Live => return None,
+            None => {
+                self.unlink_sorted(slot);
+                self.entries.free(slot);
+            }
+        }
         self.count -= 1;
         self.index.remove_at(place);
-        self.entries.release(slot)
+        self.entries.empty(slot)
     }
 
     /// The first half of a removal. True: iterators stand on the entry, and it stays for them.
@@ -247,7 +254,6 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Inner<K, V, N> {
     }
 
     /// Takes an entry out of the order.
-    #[inline(always)]
     pub fn unlink(&mut self, slot: u32) {
         if self.entries.link(slot).is_some_and(|l| l.bucket == UNSORTED) {
             self.pending.remove(slot, &mut self.entries);

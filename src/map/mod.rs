@@ -231,13 +231,9 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Map<K, V, N> {
             && let Some(query) = inner.seeds.short_query(key)
         {
             let (Some(slot), place) = inner.probe_short(&query) else { return false };
-            if inner.entries.state(slot) != State::Live {
-                return false;
-            }
             let gone = inner.take(slot, place);
             drop(inner);
-            drop(gone);
-            return true;
+            return gone.is_some();
         }
         drop(inner);
         self.remove_any(key)

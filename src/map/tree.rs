@@ -160,8 +160,8 @@ impl Tree {
 
     #[cold]
     fn get_ready(&mut self, n: usize) -> Result<()> {
-        // New leaves come once in so many insertions, so ask for that many insertions at a time.
-        let n = n | (RUN / 2 - 1);
+        // New leaves come once in so many insertions, so ask for that many insertions at a time, and later for more.
+        let n = n | if n < RUN / 2 { RUN / 2 - 1 } else { RUN * 2 - 1 };
         // A split leaves at least RUN / 2 entries in each half, but any old leaf may be full.
         let old = self.leaves.len() - self.free_leaves.len();
         let leaves = n.min(old + n / (RUN / 2) + 1);
