@@ -8,6 +8,17 @@ use super::entries::{Entries, NONE};
 use super::key::{Collation, Key, common, words};
 use std::cmp::Ordering;
 
+/// How many of these, which ascend, are less. Two rounds of comparisons that do not wait for one another take less time
+/// than the steps of a bisection.
+#[inline(always)]
+fn count_less(heads: &[u64], head: u64) -> usize {
+    const BLOCK: usize = 8;
+    let ends = heads.iter().skip(BLOCK - 1).step_by(BLOCK);
+    let from = BLOCK * ends.filter(|end| **end < head).count();
+    let rest = heads.get(from..).unwrap_or(&[]);
+    from + rest.iter().take(BLOCK).filter(|h| **h < head).count()
+}
+
 /// Entries per run.
 pub(super) const RUN: usize = 64;
 
@@ -130,7 +141,7 @@ impl Run {
         }
         let head = texts.head(key, self.skip);
         let heads = self.heads();
-        let mut low = heads.partition_point(|h| *h < head);
+        let mut low = count_less(heads, head);
         if heads.get(low) != Some(&head) {
             return (low, false);
         }
