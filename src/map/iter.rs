@@ -175,7 +175,9 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iter<K, V, N> {
                 // To the end of a leaf, so that the next reading gets a whole one.
                 let slots = tree.rest(from);
                 let slots = slots.get(..fill.room()).unwrap_or(slots);
-                let ours = self.matching(map, slots, |p| tree.count_with_prefix(from, p, *collation));
+                let texts = Texts { entries: &map.entries, collation: *collation };
+                let ours = self
+                    .matching(map, slots, |prefix| tree.count_with_prefix(from, slots.len(), prefix, &texts));
                 fill.add(ours, &map.entries, map.is_arranged());
                 if ours.len() < slots.len() || slots.is_empty() {
                     return Cursor::End;
@@ -190,8 +192,7 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iter<K, V, N> {
         }
     }
 
-    /// Those of consecutive slots that have our prefix: all, or the first ones. `count` may know how many, if the first
-    /// has it.
+    /// Those of consecutive slots that have our prefix: all, or the first ones. `count` may know how many.
     fn matching<'a>(
         &self,
         map: &Inner<K, V, N>,
@@ -202,12 +203,10 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iter<K, V, N> {
             return slots;
         }
         let prefix = self.spot.prefix();
-        let head = Head::of(&prefix);
-        let ours = |slot: &u32| map.entries.starts_with(*slot, &prefix, &head);
-        if !slots.first().is_some_and(ours) {
-            return &[];
-        }
-        let many = count(&prefix).unwrap_or_else(|| slots.partition_point(ours));
+        let many = count(&prefix).unwrap_or_else(|| {
+            let head = Head::of(&prefix);
+            slots.partition_point(|slot| map.entries.starts_with(*slot, &prefix, &head))
+        });
         slots.get(..many).unwrap_or(slots)
     }
 

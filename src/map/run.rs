@@ -20,7 +20,7 @@ fn count_less(heads: &[u64], head: u64) -> usize {
 }
 
 /// Entries per run.
-pub(super) const RUN: usize = 64;
+pub(super) const RUN: usize = 128;
 
 /// The texts of all slots, and how they sort.
 pub(super) struct Texts<'a, K, V> {
@@ -161,18 +161,27 @@ impl Run {
         (low, false)
     }
 
-    /// How many keys from a position on, the first of which starts with `prefix`, do so as well. None: the numbers
-    /// do not tell.
-    pub fn count_with_prefix(&self, at: usize, prefix: &[u8], collation: Collation) -> Option<usize> {
+    /// How many of the next `most` keys from a position on start with `prefix`. None: the numbers do not tell.
+    pub fn count_with_prefix<K: Key, V: Clone>(
+        &self,
+        at: usize,
+        most: usize,
+        prefix: &[u8],
+        texts: &Texts<'_, K, V>,
+    ) -> Option<usize> {
         let heads = self.heads().get(at..)?;
-        let own = prefix.get(self.skip..).unwrap_or(&[]);
+        let heads = heads.get(..most).unwrap_or(heads);
+        let (skipped, own) = prefix.split_at_checked(self.skip)?;
         if own.len() > size_of::<u64>() {
             return None;
+        }
+        if self.skip > 0 && !self.is_shared(skipped, texts) {
+            return Some(0);
         }
         let Some(shift) = u64::BITS.checked_sub(8 * own.len() as u32).filter(|s| *s < u64::BITS) else {
             return Some(heads.len());
         };
-        let wanted = collation.head(own, 0);
+        let wanted = texts.head(own, 0);
         let limit = 1_u64 << shift;
         // A zero byte stands for the end of a text, but in a trie for the character 0x80 as well.
         let bytes = wanted | (limit - 1);
