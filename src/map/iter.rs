@@ -53,7 +53,7 @@ pub struct Iter<K: Key, V: Clone, N: Notifier<K::Handle, V>> {
 }
 
 impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iter<K, V, N> {
-    #[inline]
+    #[inline(always)]
     pub(super) fn new(inner: &Rc<RefCell<Inner<K, V, N>>>, prefix: Option<&[u8]>) -> Self {
         let mut map = inner.borrow_mut();
         let prefix = prefix.filter(|p| map.kind == Kind::Prefixed && !p.is_empty());

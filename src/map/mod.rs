@@ -280,12 +280,14 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Map<K, V, N> {
 
     /// An iterator over all entries. It stands before the first; what is there counts when it moves.
     #[must_use]
+    #[inline]
     pub fn iter(&self) -> Iter<K, V, N> {
         Iter::new(&self.inner, None)
     }
 
     /// An iterator over the keys that start with `prefix`. Hashed and sorted maps ignore the prefix.
     #[must_use]
+    #[inline]
     pub fn iter_prefix(&self, prefix: &[u8]) -> Iter<K, V, N> {
         Iter::new(&self.inner, Some(prefix))
     }

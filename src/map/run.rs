@@ -13,8 +13,8 @@ use std::cmp::Ordering;
 #[inline(always)]
 fn count_less(heads: &[u64], head: u64) -> usize {
     const BLOCK: usize = 8;
-    let ends = heads.iter().skip(BLOCK - 1).step_by(BLOCK);
-    let from = BLOCK * ends.filter(|end| **end < head).count();
+    let (blocks, _) = heads.as_chunks::<BLOCK>();
+    let from = BLOCK * blocks.iter().filter(|block| block[BLOCK - 1] < head).count();
     let rest = heads.get(from..).unwrap_or(&[]);
     from + rest.iter().take(BLOCK).filter(|h| **h < head).count()
 }
