@@ -384,6 +384,7 @@ impl qb_map_iter_t {
     }
 }
 
+#[inline]
 fn iterator(map: &qb_map_t, prefix: Option<&[u8]>) -> qb_map_iter_t {
     let trie = map.kind == Kind::Prefixed;
     let iter = match prefix {

@@ -77,7 +77,7 @@ impl<T, const PIECE: usize, const FIRST: usize> Arena<T, PIECE, FIRST> {
         if let [first] = self.pieces.as_mut_slice()
             && first.capacity() < PIECE
         {
-            let size = (first.len() + (first.len() / 2).max(n)).min(PIECE);
+            let size = (first.len() + first.len().max(n)).min(PIECE);
             first.try_reserve_exact(size - first.len()).map_err(|_| Error::NoMemory)?;
             self.capacity = first.capacity().min(PIECE);
         }

@@ -13,6 +13,8 @@ pub(super) const NONE: u32 = u32::MAX;
 pub(super) const UNSORTED: u32 = u32::MAX;
 /// Entries per piece of memory: 8 KiB when keys and values are pointers.
 const PIECE: usize = 256;
+/// For so many there is memory at first. It doubles up to 224, nearly a piece.
+const FIRST: usize = 28;
 
 /// Where an entry is in its life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,8 +62,8 @@ impl Head {
 
 /// All entries of one map.
 pub(super) struct Entries<K, V> {
-    all: Arena<Entry<K, V>, PIECE, 32>,
-    links: Arena<Link, PIECE, 32>,
+    all: Arena<Entry<K, V>, PIECE, FIRST>,
+    links: Arena<Link, PIECE, FIRST>,
     /// Texts of long keys, by slot, when the map keeps copies.
     copies: Vec<Box<[u8]>>,
     copy_keys: bool,
@@ -90,6 +92,7 @@ impl<K: Key, V: Clone> Entries<K, V> {
     }
 
     /// Room for one more entry, so that [`Entries::add`] cannot fail.
+    #[inline]
     pub fn reserve(&mut self, text_len: usize) -> Result<()> {
         if self.free == NONE {
             // The two highest numbers mean other things.
@@ -106,6 +109,7 @@ impl<K: Key, V: Clone> Entries<K, V> {
         }
     }
 
+    #[inline(never)]
     fn make_room_for_copies(&mut self, want: usize) -> Result<()> {
         let more = want.saturating_sub(self.copies.len());
         self.copies.try_reserve(more).map_err(|_| Error::NoMemory)
@@ -117,7 +121,7 @@ impl<K: Key, V: Clone> Entries<K, V> {
     }
 
     /// Stores a pair in a free slot, and appends that to the pending ones.
-    #[inline]
+    #[inline(always)]
     pub fn add(
         &mut self,
         key: K,
@@ -129,17 +133,11 @@ impl<K: Key, V: Clone> Entries<K, V> {
         let entry = Entry { pair: Some((key, value)), raw: digest.raw.to_le_bytes() };
         let prev = pending.last();
         let link = Link { prev, next: NONE, bucket: UNSORTED, state: State::Live };
-        let slot = self.free;
-        let slot = match (self.all.get_mut(slot), self.links.get_mut(slot)) {
-            (Some(old), Some(old_link)) => {
-                self.free = old_link.next;
-                (*old, *old_link) = (entry, link);
-                slot
-            }
-            _ => {
-                self.links.push(link);
-                self.all.push(entry)
-            }
+        let slot = if self.free == NONE {
+            self.links.push(link);
+            self.all.push(entry)
+        } else {
+            self.refill(entry, link)
         };
         pending.push(slot, self.link_mut(prev));
         if let Some(text) = copy {
@@ -148,6 +146,17 @@ impl<K: Key, V: Clone> Entries<K, V> {
                 self.copies.resize_with(at + 1, Box::default);
             }
             self.copies[at] = text;
+        }
+        slot
+    }
+
+    /// Stores an entry in a slot that was used before.
+    #[inline]
+    fn refill(&mut self, entry: Entry<K, V>, link: Link) -> u32 {
+        let slot = self.free;
+        if let (Some(old), Some(old_link)) = (self.all.get_mut(slot), self.links.get_mut(slot)) {
+            self.free = old_link.next;
+            (*old, *old_link) = (entry, link);
         }
         slot
     }
@@ -164,20 +173,41 @@ impl<K: Key, V: Clone> Entries<K, V> {
         Ok(Some(copy.into_boxed_slice()))
     }
 
-    /// Frees a slot and hands back what was in it.
-    #[inline]
-    pub fn release(&mut self, slot: u32) -> Option<(K, V)> {
+    /// If an entry is live and not in the order yet, frees its slot; its neighbours among the pending ones. What was
+    /// in it is still to be taken with [`Entries::empty`].
+    #[inline(always)]
+    pub fn release_pending(&mut self, slot: u32) -> Option<(u32, u32)> {
         let link = self.links.get_mut(slot)?;
-        if link.state == State::Free {
+        if link.state != State::Live || link.bucket != UNSORTED {
             return None;
         }
-        self.fading -= usize::from(link.state != State::Live);
         link.state = State::Free;
-        link.next = std::mem::replace(&mut self.free, slot);
+        Some((link.prev, std::mem::replace(&mut link.next, std::mem::replace(&mut self.free, slot))))
+    }
+
+    /// Hands back what was in a slot that was freed.
+    #[inline(always)]
+    pub fn empty(&mut self, slot: u32) -> Option<(K, V)> {
         if let Some(copy) = self.copies.get_mut(slot as usize) {
             *copy = Box::default();
         }
         self.all.get_mut(slot)?.pair.take()
+    }
+
+    /// Frees a slot, if it is not free yet. What was in it is still to be taken with [`Entries::empty`].
+    #[inline]
+    pub fn free(&mut self, slot: u32) -> bool {
+        let Some(link) = self.links.get_mut(slot).filter(|l| l.state != State::Free) else { return false };
+        self.fading -= usize::from(link.state != State::Live);
+        link.state = State::Free;
+        link.next = std::mem::replace(&mut self.free, slot);
+        true
+    }
+
+    /// Frees a slot and hands back what was in it.
+    #[inline]
+    pub fn release(&mut self, slot: u32) -> Option<(K, V)> {
+        if self.free(slot) { self.empty(slot) } else { None }
     }
 
     #[inline]
@@ -259,6 +289,12 @@ impl<K: Key, V: Clone> Entries<K, V> {
                 link.next = std::mem::replace(&mut self.free, slot);
             }
         }
+    }
+
+    /// The entry, if its key is the short one asked for.
+    #[inline(always)]
+    pub fn short(&self, slot: u32, query: &Query<'_>) -> Option<&Entry<K, V>> {
+        self.get(slot).filter(|e| u128::from_le_bytes(e.raw) == query.raw)
     }
 
     /// Whether the entry's key is the one asked for.

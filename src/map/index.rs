@@ -27,19 +27,22 @@ impl Index {
         Ok(index)
     }
 
-    /// The slot with this hash for which `matches` says yes, and the place of its word; or the place for it.
+    /// What `matches` says of the first slot with this hash of which it says something, and the place of its word; or
+    /// the place for it.
     #[inline(always)]
-    pub fn probe(&self, hash: u32, mut matches: impl FnMut(u32) -> bool) -> (Option<u32>, usize) {
+    pub fn probe<T>(&self, hash: u32, mut matches: impl FnMut(u32) -> Option<T>) -> (Option<T>, usize) {
         let words = self.words.as_slice();
         let mask = words.len().wrapping_sub(1);
         let mut at = hash as usize & mask;
         loop {
             let Some(&word) = words.get(at) else { return (None, at) };
-            if (word >> 32) as u32 == hash && word != 0 && matches(word as u32 - 1) {
-                return (Some(word as u32 - 1), at);
-            }
             if word == 0 {
                 return (None, at);
+            }
+            if (word >> 32) as u32 == hash
+                && let Some(found) = matches((word as u32).wrapping_sub(1))
+            {
+                return (Some(found), at);
             }
             at = (at + 1) & mask;
         }
@@ -90,7 +93,7 @@ impl Index {
 
     /// Forgets a slot; nothing happens when it is not there.
     pub fn remove(&mut self, hash: u32, slot: u32) {
-        if let (Some(_), place) = self.probe(hash, |s| s == slot) {
+        if let (Some(_), place) = self.probe(hash, |s| (s == slot).then_some(())) {
             self.remove_at(place);
         }
     }

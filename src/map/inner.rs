@@ -65,7 +65,6 @@ pub(super) fn tell<H, V, N: Notifier<H, V>>(announcement: Option<Announcement<H,
 }
 
 impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Inner<K, V, N> {
-    #[inline(always)]
     pub fn find(&self, query: &Query<'_>) -> Option<u32> {
         self.probe(query).0
     }
@@ -85,18 +84,51 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Inner<K, V, N> {
     }
 
     /// The entry with this key, in whatever state, and its place in the index, or the place for it.
-    #[inline(always)]
     pub fn probe(&self, query: &Query<'_>) -> (Option<u32>, usize) {
-        self.index.probe(query.hash, |slot| self.entries.is(slot, query))
+        self.index.probe(query.hash, |slot| self.entries.is(slot, query).then_some(slot))
+    }
+
+    /// As [`Inner::probe`], for a short key.
+    #[inline(always)]
+    pub fn probe_short(&self, query: &Query<'_>) -> (Option<u32>, usize) {
+        self.index.probe(query.hash, |slot| self.entries.short(slot, query).map(|_| slot))
+    }
+
+    /// The value of a key.
+    #[inline(always)]
+    pub fn value(&self, key: &[u8]) -> Option<V> {
+        match self.seeds.short_query(key) {
+            Some(query) => {
+                let (found, _) = self.index.probe(query.hash, |slot| self.entries.short(slot, &query));
+                found?.value()
+            }
+            None => self.value_of_long(key),
+        }
+    }
+
+    #[inline(never)]
+    fn value_of_long(&self, key: &[u8]) -> Option<V> {
+        self.entries.get(self.find(&self.seeds.query(key))?)?.value()
     }
 
     /// As [`Inner::probe`], for a key that is to be put; there is room for it in the index.
-    #[inline(always)]
     pub fn look(&mut self, key: &K) -> Result<(Option<u32>, usize, Digest)> {
         self.index.reserve()?;
         let query = self.seeds.query(key.bytes());
         let (found, place) = self.probe(&query);
-        Ok((found, place, Digest { hash: query.hash, len: query.bytes.len(), raw: query.raw }))
+        Ok((found, place, query.digest()))
+    }
+
+    /// Adds an entry with a short key that is not in the map. There is room for it in the index, and
+    /// [`Inner::probe_short`] said `place`.
+    #[inline(always)]
+    pub fn insert_short(&mut self, key: K, value: V, digest: &Digest, place: usize) -> Result<()> {
+        self.entries.reserve(0)?;
+        if let Order::Tree(tree, _) = &mut self.order {
+            tree.reserve(self.pending.len() + 1)?;
+        }
+        self.enter(key, value, digest, None, place);
+        Ok(())
     }
 
     /// Adds an entry whose key is not in the map, or only as `stale`, one that is going. [`Inner::look`] came
@@ -117,9 +149,15 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Inner<K, V, N> {
         let copy = self.entries.copy_of(&key, digest.len)?;
         if let Some(old) = stale {
             self.index.remove(digest.hash, old);
-            place = self.index.probe(digest.hash, |_| false).1;
+            place = self.index.probe(digest.hash, |_| None::<()>).1;
         }
-        let slot = self.entries.add(key, value, &digest, copy, &mut self.pending);
+        Ok(self.enter(key, value, &digest, copy, place))
+    }
+
+    /// The part of an insertion that cannot fail.
+    #[inline(always)]
+    fn enter(&mut self, key: K, value: V, digest: &Digest, copy: Option<Box<[u8]>>, place: usize) -> u32 {
+        let slot = self.entries.add(key, value, digest, copy, &mut self.pending);
         self.index.insert_at(place, digest.hash, slot);
         self.count += 1;
         self.new += 1;
@@ -128,7 +166,7 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Inner<K, V, N> {
         if self.pending.len() >= PENDING_IN_BUCKETS && matches!(self.order, Order::Buckets(_)) {
             self.settle_pending();
         }
-        Ok(slot)
+        slot
     }
 
     /// Gives the pending entries their places in the order. Whoever reads the order comes here first.
@@ -169,14 +207,20 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Inner<K, V, N> {
         self.spots.iter().any(|s| s.position() == slot)
     }
 
-    /// A removal that nobody watches.
-    #[inline]
+    /// A removal that nobody watches, while there are no iterators. None: the entry is leaving already.
+    #[inline(always)]
     pub fn take(&mut self, slot: u32, place: usize) -> Option<(K, V)> {
-        self.unlink(slot);
-        self.changed();
+        match self.entries.release_pending(slot) {
+            Some(neighbours) => self.pending.join(neighbours, &mut self.entries),
+            None if self.entries.state(slot) != State::Live => return None,
+            None => {
+                self.unlink_sorted(slot);
+                self.entries.free(slot);
+            }
+        }
         self.count -= 1;
         self.index.remove_at(place);
-        self.entries.release(slot)
+        self.entries.empty(slot)
     }
 
     /// The first half of a removal. True: iterators stand on the entry, and it stays for them.
@@ -213,8 +257,13 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Inner<K, V, N> {
     pub fn unlink(&mut self, slot: u32) {
         if self.entries.link(slot).is_some_and(|l| l.bucket == UNSORTED) {
             self.pending.remove(slot, &mut self.entries);
-            return;
+        } else {
+            self.unlink_sorted(slot);
         }
+    }
+
+    #[inline(never)]
+    fn unlink_sorted(&mut self, slot: u32) {
         match &mut self.order {
             Order::Buckets(buckets) => buckets.remove(slot, &mut self.entries),
             Order::Tree(tree, collation) => {

@@ -32,7 +32,7 @@ enum Stage {
 /// Where reading goes on, in either order.
 #[derive(Clone, Copy)]
 enum Cursor {
-    /// In an arranged hashed map.
+    /// In an arranged map, without a prefix.
     Slot(u32),
     Bucket((u32, u32)),
     Tree(Place),
@@ -53,7 +53,7 @@ pub struct Iter<K: Key, V: Clone, N: Notifier<K::Handle, V>> {
 }
 
 impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iter<K, V, N> {
-    #[inline]
+    #[inline(always)]
     pub(super) fn new(inner: &Rc<RefCell<Inner<K, V, N>>>, prefix: Option<&[u8]>) -> Self {
         let mut map = inner.borrow_mut();
         let prefix = prefix.filter(|p| map.kind == Kind::Prefixed && !p.is_empty());
@@ -140,19 +140,25 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iter<K, V, N> {
         fill: &mut Filling<'_, K::Handle, V>,
     ) -> Cursor {
         match (&map.order, cursor) {
-            (Order::Buckets(buckets), Cursor::Slot(from)) => {
+            (order, Cursor::Slot(from)) => {
                 let behind = fill.add_from(from, fill.room() + GAP, &map.entries);
-                if fill.room() == 0 {
-                    return Cursor::Slot(behind);
-                }
                 if behind as usize >= map.entries.slots() {
                     return Cursor::End;
                 }
-                let place = match fill.last().unwrap_or(current) {
-                    NONE => (0, NONE),
-                    slot => buckets.behind(slot, &map.entries),
+                if fill.room() == 0 {
+                    return Cursor::Slot(behind);
+                }
+                let last = fill.last().unwrap_or(current);
+                let rest = match order {
+                    Order::Buckets(_) if last == NONE => Cursor::Bucket((0, NONE)),
+                    Order::Buckets(buckets) => Cursor::Bucket(buckets.behind(last, &map.entries)),
+                    Order::Tree(tree, _) if last == NONE => Cursor::Tree(tree.first()),
+                    Order::Tree(tree, collation) => {
+                        let texts = Texts { entries: &map.entries, collation: *collation };
+                        Cursor::Tree(tree.seek(map.entries.text(last), true, &texts))
+                    }
                 };
-                self.read(map, Cursor::Bucket(place), current, fill)
+                self.read(map, rest, current, fill)
             }
             (Order::Buckets(buckets), Cursor::Bucket(mut from)) => {
                 let mut slots = [NONE; MANY];
@@ -169,7 +175,9 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iter<K, V, N> {
                 // To the end of a leaf, so that the next reading gets a whole one.
                 let slots = tree.rest(from);
                 let slots = slots.get(..fill.room()).unwrap_or(slots);
-                let ours = self.matching(map, slots, |p| tree.count_with_prefix(from, p, *collation));
+                let texts = Texts { entries: &map.entries, collation: *collation };
+                let ours = self
+                    .matching(map, slots, |prefix| tree.count_with_prefix(from, slots.len(), prefix, &texts));
                 fill.add(ours, &map.entries, map.is_arranged());
                 if ours.len() < slots.len() || slots.is_empty() {
                     return Cursor::End;
@@ -184,8 +192,7 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iter<K, V, N> {
         }
     }
 
-    /// Those of consecutive slots that have our prefix: all, or the first ones. `count` may know how many, if the first
-    /// has it.
+    /// Those of consecutive slots that have our prefix: all, or the first ones. `count` may know how many.
     fn matching<'a>(
         &self,
         map: &Inner<K, V, N>,
@@ -196,24 +203,24 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iter<K, V, N> {
             return slots;
         }
         let prefix = self.spot.prefix();
-        let head = Head::of(&prefix);
-        let ours = |slot: &u32| map.entries.starts_with(*slot, &prefix, &head);
-        if !slots.first().is_some_and(ours) {
-            return &[];
-        }
-        let many = count(&prefix).unwrap_or_else(|| slots.partition_point(ours));
+        let many = count(&prefix).unwrap_or_else(|| {
+            let head = Head::of(&prefix);
+            slots.partition_point(|slot| map.entries.starts_with(*slot, &prefix, &head))
+        });
         slots.get(..many).unwrap_or(slots)
     }
 
     /// Where to read on after the map has changed, or at the beginning.
     fn find(&self, map: &Inner<K, V, N>, current: u32) -> Cursor {
         let fresh = self.stage.get() == Stage::Fresh;
+        if current == NONE && !fresh {
+            return Cursor::End;
+        }
+        // Free slots lie among the others, but nothing else.
+        if !self.has_prefix && map.is_arranged() && map.entries.fading() == 0 {
+            return Cursor::Slot(current.wrapping_add(1));
+        }
         let (tree, collation) = match &map.order {
-            Order::Buckets(_) if current == NONE && !fresh => return Cursor::End,
-            // Free slots lie among the others, but nothing else.
-            Order::Buckets(_) if map.is_arranged() && map.entries.fading() == 0 => {
-                return Cursor::Slot(current.wrapping_add(1));
-            }
             Order::Buckets(_) if fresh => return Cursor::Bucket((0, NONE)),
             Order::Buckets(buckets) => return Cursor::Bucket(buckets.behind(current, &map.entries)),
             Order::Tree(tree, collation) => (tree, *collation),

@@ -70,6 +70,13 @@ pub(super) struct Digest {
     pub raw: u128,
 }
 
+impl Query<'_> {
+    #[inline]
+    pub fn digest(&self) -> Digest {
+        Digest { hash: self.hash, len: self.bytes.len(), raw: self.raw }
+    }
+}
+
 /// Secret numbers of one map, so that nobody can prepare keys that collide.
 pub(super) struct Seeds(u64, u64);
 
@@ -79,19 +86,21 @@ impl Seeds {
         Seeds(random.hash_one(1_u8) | 1, random.hash_one(2_u8))
     }
 
-    #[inline(always)]
     pub fn query<'a>(&self, bytes: &'a [u8]) -> Query<'a> {
+        self.short_query(bytes).unwrap_or_else(|| self.long_query(bytes))
+    }
+
+    /// None: the text is a long one. What is done for short ones only stays in registers.
+    #[inline(always)]
+    pub fn short_query<'a>(&self, bytes: &'a [u8]) -> Option<Query<'a>> {
         let len = bytes.len();
-        if len <= SHORT {
-            let [a, b] = words(bytes);
-            let b = b | (len as u64) << 56;
-            return Query {
-                bytes,
-                raw: u128::from(a) | u128::from(b) << 64,
-                hash: fold(a ^ self.0, b ^ self.1),
-            };
+        if len > SHORT {
+            return None;
         }
-        self.long_query(bytes)
+        let [a, b] = words(bytes);
+        let b = b | (len as u64) << 56;
+        let hash = fold(a ^ self.0, b ^ self.1);
+        Some(Query { bytes, raw: u128::from(a) | u128::from(b) << 64, hash })
     }
 
     #[inline(never)]

@@ -136,9 +136,7 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Map<K, V, N> {
     #[must_use]
     #[inline]
     pub fn get(&self, key: &[u8]) -> Option<V> {
-        let inner = self.inner.borrow();
-        let slot = inner.find(&inner.seeds.query(key))?;
-        inner.entries.get(slot)?.value()
+        self.inner.borrow().value(key)
     }
 
     /// Stores a value. An existing entry gets the new key as well, and `Replaced` goes to its notifiers; otherwise
@@ -147,6 +145,29 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Map<K, V, N> {
     /// # Errors
     /// [`Error::NoMemory`]; the map is unchanged.
     pub fn put(&self, key: K, value: V) -> Result<()> {
+        let mut inner = self.inner.borrow_mut();
+        if inner.notifiers.is_empty() {
+            inner.index.reserve()?;
+            if let Some(query) = inner.seeds.short_query(key.bytes()) {
+                match inner.probe_short(&query) {
+                    (None, place) => {
+                        let digest = query.digest();
+                        return inner.insert_short(key, value, &digest, place);
+                    }
+                    (Some(slot), _) if inner.entries.state(slot) == State::Live => {
+                        return self.replace(inner, slot, key, value);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        drop(inner);
+        self.put_any(key, value)
+    }
+
+    /// As [`Map::put`], for long keys as well, and when somebody is to be told.
+    #[inline(never)]
+    fn put_any(&self, key: K, value: V) -> Result<()> {
         let mut inner = self.inner.borrow_mut();
         let (found, place, digest) = inner.look(&key)?;
         if let Some(slot) = found
@@ -205,6 +226,23 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Map<K, V, N> {
     /// iterator stands on the entry, when it moves on.
     pub fn remove(&self, key: &[u8]) -> bool {
         let mut inner = self.inner.borrow_mut();
+        if inner.spots.is_empty()
+            && inner.notifiers.is_empty()
+            && let Some(query) = inner.seeds.short_query(key)
+        {
+            let (Some(slot), place) = inner.probe_short(&query) else { return false };
+            let gone = inner.take(slot, place);
+            drop(inner);
+            return gone.is_some();
+        }
+        drop(inner);
+        self.remove_any(key)
+    }
+
+    /// As [`Map::remove`], for long keys as well, and when somebody watches.
+    #[inline(never)]
+    fn remove_any(&self, key: &[u8]) -> bool {
+        let mut inner = self.inner.borrow_mut();
         let query = inner.seeds.query(key);
         let (Some(slot), place) = inner.probe(&query) else { return false };
         if inner.entries.state(slot) != State::Live {
@@ -242,12 +280,14 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Map<K, V, N> {
 
     /// An iterator over all entries. It stands before the first; what is there counts when it moves.
     #[must_use]
+    #[inline]
     pub fn iter(&self) -> Iter<K, V, N> {
         Iter::new(&self.inner, None)
     }
 
     /// An iterator over the keys that start with `prefix`. Hashed and sorted maps ignore the prefix.
     #[must_use]
+    #[inline]
     pub fn iter_prefix(&self, prefix: &[u8]) -> Iter<K, V, N> {
         Iter::new(&self.inner, Some(prefix))
     }

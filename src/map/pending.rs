@@ -39,8 +39,14 @@ impl Pending {
 
     /// Takes out one of these.
     pub fn remove<K: Key, V: Clone>(&mut self, slot: u32, entries: &mut Entries<K, V>) {
-        let Some(link) = entries.link(slot) else { return };
-        let (prev, next) = (link.prev, link.next);
+        if let Some(link) = entries.link(slot) {
+            self.join((link.prev, link.next), entries);
+        }
+    }
+
+    /// Takes out the one between these two.
+    #[inline(always)]
+    pub fn join<K: Key, V: Clone>(&mut self, (prev, next): (u32, u32), entries: &mut Entries<K, V>) {
         match entries.link_mut(prev) {
             Some(before) => before.next = next,
             None => self.first = next,

@@ -91,6 +91,7 @@ impl<H, V> Spot<H, V> {
         }
     }
 
+    #[inline]
     pub fn set_prefix(&self, prefix: &[u8]) {
         let mut own = self.prefix.borrow_mut();
         own.clear();

@@ -232,3 +232,36 @@ fn an_iterator_that_stopped_before_a_held_entry_survives_its_release() {
     let rest: Vec<_> = reader.map(|(k, _)| k).collect();
     assert_eq!(rest, keys[3..]);
 }
+
+#[test]
+fn an_arranged_map_is_read_in_order_across_wide_gaps_and_changes() {
+    for kind in KINDS {
+        let map = make(kind);
+        for i in 0..400_u32 {
+            map.put(format!("{:03}", i * 7 % 400), i).unwrap();
+        }
+        let all: Vec<_> = map.iter().map(|(k, _)| k).collect();
+        assert_eq!(all.len(), 400);
+        for key in &all[100..300] {
+            assert!(map.remove(key.as_bytes()));
+        }
+        let left: Vec<_> = map.iter().map(|(k, _)| k).collect();
+        assert_eq!(left, [&all[..100], &all[300..]].concat(), "{kind:?}");
+        // The current entry and the next one go, beside the gap, and one more beyond it.
+        let iter = map.iter();
+        let before: Vec<_> = (0..99).map_while(|_| iter.advance()).map(|(k, _)| k).collect();
+        assert_eq!(before, all[..99]);
+        for gone in [98, 99, 305] {
+            assert!(map.remove(all[gone].as_bytes()));
+        }
+        let rest: Vec<_> = std::iter::from_fn(|| iter.advance()).map(|(k, _)| k).collect();
+        assert_eq!(rest, [&all[300..305], &all[306..]].concat(), "{kind:?}");
+        // The map is no longer arranged: a new entry that comes last is seen.
+        let iter = map.iter();
+        assert_eq!(iter.advance().map(|(k, _)| k), Some(all[0].clone()));
+        if kind != Kind::Hashed {
+            map.put("9".repeat(4), 0).unwrap();
+            assert_eq!(std::iter::from_fn(|| iter.advance()).last(), Some(("9999".into(), 0)));
+        }
+    }
+}

@@ -4,7 +4,7 @@
 
 use super::arena::Arena;
 use super::entries::NONE;
-use super::key::{Collation, Key};
+use super::key::Key;
 use super::run::{RUN, Run, Texts};
 use crate::{Error, Result};
 
@@ -160,8 +160,8 @@ impl Tree {
 
     #[cold]
     fn get_ready(&mut self, n: usize) -> Result<()> {
-        // New leaves come once in so many insertions, so ask for that many insertions at a time.
-        let n = n | (RUN / 2 - 1);
+        // New leaves come once in so many insertions, so ask for that many insertions at a time, and later for more.
+        let n = n | if n < RUN / 2 { RUN / 2 - 1 } else { RUN - 1 };
         // A split leaves at least RUN / 2 entries in each half, but any old leaf may be full.
         let old = self.leaves.len() - self.free_leaves.len();
         let leaves = n.min(old + n / (RUN / 2) + 1);
@@ -269,9 +269,15 @@ impl Tree {
         self.leaf(place.leaf).map_or(&[], |l| l.run.slots_from(place.at as usize))
     }
 
-    /// How many of these, if the first has the prefix, have it too; None if that must be looked up.
-    pub fn count_with_prefix(&self, place: Place, prefix: &[u8], collation: Collation) -> Option<usize> {
-        self.leaf(place.leaf)?.run.count_with_prefix(place.at as usize, prefix, collation)
+    /// How many of the next `most` of these have the prefix; None if that must be looked up.
+    pub fn count_with_prefix<K: Key, V: Clone>(
+        &self,
+        place: Place,
+        most: usize,
+        prefix: &[u8],
+        texts: &Texts<'_, K, V>,
+    ) -> Option<usize> {
+        self.leaf(place.leaf)?.run.count_with_prefix(place.at as usize, most, prefix, texts)
     }
 
     #[inline]
@@ -307,7 +313,7 @@ impl Tree {
     /// Adds `many` slots, chained through their entries, whose keys are not in the tree; [`Tree::reserve`] came before.
     pub fn insert_all<K: Key, V: Clone>(&mut self, first: u32, many: usize, texts: &Texts<'_, K, V>) {
         self.ready_for = 0;
-        if many >= RUN && many >= self.len / 4 && self.rebuild(first, many, texts).is_ok() {
+        if many >= RUN / 4 && many >= self.len / 4 && self.rebuild(first, many, texts).is_ok() {
             return;
         }
         let mut slot = first;
@@ -331,7 +337,7 @@ impl Tree {
             all.push((0, slot));
             slot = link.next;
         }
-        texts.sort(&mut all);
+        let skip = texts.sort(&mut all);
         self.leaves.clear();
         self.free_leaves.clear();
         self.inners.clear();
@@ -339,7 +345,7 @@ impl Tree {
         (self.first, self.len, self.height) = (0, all.len(), 0);
         let chunks = all.len().div_ceil(FILL) as u32;
         for (id, chunk) in (0..chunks).zip(all.chunks(FILL)) {
-            let run = Run::of(chunk.iter().map(|(_, slot)| *slot), texts);
+            let run = Run::of(chunk.iter().copied(), skip, texts);
             let next = if id + 1 < chunks { id + 1 } else { NONE };
             self.leaves.push(Leaf { run, prev: id.wrapping_sub(1), next });
         }
@@ -356,7 +362,7 @@ impl Tree {
                     0 => self.leaf(*id).map_or(NONE, |l| l.run.first()),
                     _ => self.inners.get(*id).map_or(NONE, |i| i.run.first()),
                 });
-                let run = Run::of(firsts, texts);
+                let run = Run::of(firsts.map(|slot| (texts.head(texts.of(slot), skip), slot)), skip, texts);
                 self.inners.push(Inner { run, kids });
             }
             below = from..self.inners.len() as u32;
