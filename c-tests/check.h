@@ -89,7 +89,8 @@ static inline void check_run(const char *name, void (*test)(void), unsigned seco
 	fflush(stdout);
 	pid = fork();
 	if (pid == 0) {
-		alarm(seconds);
+		/* Under valgrind everything takes longer. */
+		alarm(getenv("QB_WATCHDOG") != NULL ? (unsigned)atoi(getenv("QB_WATCHDOG")) : seconds);
 		test();
 		fflush(stdout);
 		_exit(check_bad == 0 ? 0 : 1);

@@ -19,7 +19,7 @@ static inline void run_t(const char *name, void (*test)(void))
 	char full[200];
 
 	snprintf(full, sizeof full, "%s [%s]", name, T == QB_IPC_SHM ? "shm" : "socket");
-	check_run(full, test, getenv("QB_WATCHDOG") ? (unsigned)atoi(getenv("QB_WATCHDOG")) : 60);
+	check_run(full, test, 60);
 }
 #define RUN_T(test) run_t(#test, test)
 
