@@ -71,6 +71,7 @@ $(B)/c-tests/%: c-tests/%.c c-tests/check.h $(wildcard include/qb/*.h) | $(B)/li
 check-rust:
 	$(CARGO) fmt --check
 	$(CARGO) clippy -q --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc -q --no-deps -p qb
 	$(CARGO) test -q
 
 check-c: all $(C_TESTS:%=$(B)/c-tests/%)

@@ -18,7 +18,7 @@
 //! | [`rb`] | a ring in two files: the public ring buffer and the carrier of the shared-memory transport |
 //! | [`event`] | the main loop: jobs, timers, descriptors, signals |
 //! | [`ipc`] | services and clients over both transports |
-//! | [`map`], [`array`], [`hdb`] | containers |
+//! | [`map`], [`mod@array`], [`hdb`] | containers |
 //! | [`util`] | clocks, stopwatch, version |
 
 #[cfg(not(loom))]

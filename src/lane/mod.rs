@@ -3,7 +3,7 @@
 //!
 //! A record is `[state][place][data, padded to 8 bytes]` at an even word index, always in one piece, so that it can be lent
 //! or filled where it lies. `state` is 0 while nothing is there, the length plus one once the record is complete, or
-//! [`SKIP`]: the next record is at the index in `place`. The receiver takes a SKIP away when it follows it: a sender that leads
+//! `SKIP`: the next record is at the index in `place`. The receiver takes a SKIP away when it follows it: a sender that leads
 //! it in circles and stops gives it no more to do than the lane holds. Before a record is published, the state behind it is
 //! set to 0, so that no old payload can be taken for a record.
 //!

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //! One message on its way: from a log call to each target that wants it, directly or through the worker.
 //!
-//! Whoever calls a target's function is inside the gate ([`super::gate`]). Closing a target and `fork()` close it.
+//! Whoever calls a target's function is inside the gate (`log::gate`). Closing a target and `fork()` close it.
 
 use super::blackbox::Store;
 use super::config::Config;

@@ -8,8 +8,8 @@
 //! | [`Kind::Sorted`] | bytes as unsigned numbers | the map, or an entry while it exists |
 //! | [`Kind::Prefixed`] | bytes as signed numbers, a key before its extensions | the map, or any prefix of keys |
 //!
-//! All kinds find keys through one seeded hash [`index`]. The order is a separate structure ([`buckets`] or [`tree`])
-//! over the same [`entries`], brought up to date when somebody iterates. A map belongs to one thread at a time.
+//! All kinds find keys through one seeded hash `index`. The order is a separate structure (`buckets` or `tree`)
+//! over the same `entries`, brought up to date when somebody iterates. A map belongs to one thread at a time.
 //!
 //! An entry that is removed while an iterator stands on it stays until the last such iterator moves on; only then are
 //! `Deleted` and `Free` delivered. It is no longer counted, and except in sorted maps [`Map::get`] still finds it.
