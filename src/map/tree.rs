@@ -161,10 +161,16 @@ impl Tree {
     #[cold]
     fn get_ready(&mut self, n: usize) -> Result<()> {
         // New leaves come once in so many insertions, so ask for that many insertions at a time, and later for more.
-        let n = n | if n < RUN / 2 { RUN / 2 - 1 } else { RUN - 1 };
-        // A split leaves at least RUN / 2 entries in each half, but any old leaf may be full.
         let old = self.leaves.len() - self.free_leaves.len();
-        let leaves = n.min(old + n / (RUN / 2) + 1);
+        // The first ones fit into one leaf, sorted or one by one.
+        let few = old == 0 && n <= FILL;
+        let n = match n {
+            n if n < RUN / 2 => n | (RUN / 2 - 1),
+            _ if few => FILL,
+            n => n | (RUN - 1),
+        };
+        // A split leaves at least RUN / 2 entries in each half, but any old leaf may be full.
+        let leaves = if few { 1 } else { n.min(old + n / (RUN / 2) + 1) };
         let (mut inners, mut level) = (0, old + leaves);
         while level > 1 {
             level = if level <= RUN { 1 } else { level / (RUN / 2) };
