@@ -12,6 +12,7 @@ pub mod fork;
 pub(crate) mod futex;
 pub mod host;
 pub mod memfd;
+pub(crate) mod memory;
 pub(crate) mod mmap;
 pub mod printf;
 pub mod process;

@@ -139,7 +139,7 @@ impl Client {
         receive: impl FnOnce(&mut [u8]) -> Result<usize>,
     ) -> Result<Held> {
         let buffers = &self.in_place.workshop.buffers;
-        let mut buffer = buffers.take(most);
+        let mut buffer = buffers.take(most)?;
         match receive(buffer.bytes(most)) {
             Ok(len) => Ok(Held { memory: Memory::Private(buffer, len), rest }),
             Err(e) => {
@@ -156,12 +156,17 @@ impl Client {
             return Ok(Held { memory: Memory::Lent(lent), rest: Rest::Record(record) });
         }
         let len = record.len();
-        let mut buffer = self.in_place.workshop.buffers.take(len);
-        if let Err(e) = lane.copy(&record, buffer.bytes(len)) {
-            lane.put_back(record);
-            return Err(e);
+        let copied = self.in_place.workshop.buffers.take(len).and_then(|mut buffer| {
+            lane.copy(&record, buffer.bytes(len))?;
+            Ok(buffer)
+        });
+        match copied {
+            Ok(buffer) => Ok(Held { memory: Memory::Private(buffer, len), rest: Rest::Record(record) }),
+            Err(e) => {
+                lane.put_back(record);
+                Err(e)
+            }
         }
-        Ok(Held { memory: Memory::Private(buffer, len), rest: Rest::Record(record) })
     }
 
     fn response_in_lane(

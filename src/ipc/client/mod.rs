@@ -36,6 +36,7 @@ use crate::rb::{Consumer, Producer};
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering::Relaxed};
 use crate::sys::dir::Dir;
 use crate::sys::fd::{Deadline, poll_one};
+use crate::sys::memory::zeroed_words;
 use crate::sys::process;
 use crate::sys::socket::{self, Credentials};
 use crate::wire::{ConnectResponse, Features};
@@ -282,8 +283,9 @@ pub fn probe_datagram_size(wanted: usize) -> Result<usize> {
     socket::raise_buffers(a.as_fd(), wanted)?;
     socket::raise_buffers(b.as_fd(), wanted)?;
     let carries = |size: usize| -> bool {
-        let data = vec![0_u8; size];
-        let sent = socket::send(a.as_fd(), &data);
+        let Ok(data) = zeroed_words(size.div_ceil(8)) else { return false };
+        let data: &[u8] = bytemuck::cast_slice(&data);
+        let sent = socket::send(a.as_fd(), data.get(..size).unwrap_or(data));
         // Empty the queue again, so that the next attempt finds it so.
         let _ = socket::recv(b.as_fd(), &mut [0; 1]);
         sent == Ok(size)

@@ -202,7 +202,9 @@ impl Client {
         }
         // What a server has agreed on may be far more than it sends, and than there is memory for.
         let expected = if room > LARGE { socket::peek(channel.fd(), &mut [0])? } else { room };
-        let mut whole = vec![0; expected.min(room)];
+        let mut whole = Vec::new();
+        whole.try_reserve_exact(expected.min(room)).map_err(|_| Error::NoMemory)?;
+        whole.resize(expected.min(room), 0);
         let n = channel.recv(&mut whole)?;
         if n > room {
             return Err(Error::Corrupt);

@@ -2,10 +2,12 @@
 //! Private memory that messages are copied into before they are handled. One pool per service: as many buffers exist as
 //! messages are being handled at the same time, which is one unless callbacks run nested loops.
 
+use crate::Result;
 use crate::sync::Mutex;
+use crate::sys::memory::zeroed_words;
 
 /// A buffer aligned to 8 bytes.
-pub(in super::super) struct Buffer(Vec<u64>);
+pub(in super::super) struct Buffer(Box<[u64]>);
 
 impl Buffer {
     /// The first `len` bytes, writable.
@@ -31,14 +33,15 @@ const KEPT: usize = 4;
 
 impl Buffers {
     /// A buffer of at least `len` bytes; its content is left over from earlier messages of any client.
-    pub fn take(&self, len: usize) -> Buffer {
+    /// [`Error::NoMemory`](crate::Error::NoMemory) when there is not that much.
+    pub fn take(&self, len: usize) -> Result<Buffer> {
         let words = len.div_ceil(8);
-        let mut buffer = self.0.lock().pop().unwrap_or(Buffer(Vec::new()));
-        if buffer.0.len() < words {
-            // A fresh zeroed allocation costs no page before it is written; growing would copy.
-            buffer = Buffer(vec![0; words.next_power_of_two()]);
+        let kept = self.0.lock().pop();
+        match kept {
+            Some(buffer) if buffer.0.len() >= words => Ok(buffer),
+            // Growing would copy.
+            _ => zeroed_words(words.next_power_of_two()).map(Buffer),
         }
-        buffer
     }
 
     /// Gives a buffer back.

@@ -232,7 +232,7 @@ impl Connection {
                     return Ok(Some(Message::Sealed(lane.lend(&record, trusted), record)));
                 }
                 let len = record.len();
-                let mut buffer = self.service.buffers.take(len);
+                let mut buffer = self.service.buffers.take(len)?;
                 lane.copy(&record, buffer.bytes(len))?;
                 lane.reclaim(record);
                 Ok(Some(Message::Copied(buffer, len)))
@@ -246,7 +246,7 @@ impl Connection {
                     return Ok(Some(Message::Lent(lent, chunk)));
                 }
                 let len = chunk.len();
-                let mut buffer = self.service.buffers.take(len);
+                let mut buffer = self.service.buffers.take(len)?;
                 ring.copy(&chunk, 0, buffer.bytes(len))?;
                 ring.reclaim(chunk)?;
                 Ok(Some(Message::Copied(buffer, len)))
@@ -257,7 +257,7 @@ impl Connection {
                     *budget = Some(requests.queued().clamp(1, batch));
                 }
                 let room = self.max_msg_size as usize;
-                let mut buffer = self.service.buffers.take(room);
+                let mut buffer = self.service.buffers.take(room)?;
                 match requests.recv(buffer.bytes(room)) {
                     Ok(len) if len <= room => Ok(Some(Message::Copied(buffer, len))),
                     Ok(_) => Err(Error::TooBig),
