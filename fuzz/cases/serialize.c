@@ -81,8 +81,9 @@ size_t fuzz_in_place(char *out, size_t size, const char *format, ...)
 	return used;
 }
 
+/* Numbers for all vector registers, or those would hold something else in each call, and pointers for everything else. */
 #define TWICE(x) x, x
-#define ARGS TWICE(TWICE(TWICE(TWICE(TWICE(low)))))
+#define ARGS 1.5, -2.0, 0.0, 1e300, 3.25e-5, 7.0, 123456.789, -0.0, TWICE(TWICE(TWICE(TWICE(TWICE(low)))))
 
 /* `out` has `size` bytes; the shim gets a block of exactly that size, so that the sanitizer sees each byte beyond it. */
 size_t fuzz_serialize(char *out, size_t size, const char *format, const char *text, size_t len)
