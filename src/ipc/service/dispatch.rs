@@ -275,7 +275,9 @@ impl Connection {
         match message {
             Message::Copied(mut buffer, len) => {
                 let result = self.process(Body::Copied(buffer.bytes(len)));
-                self.service.buffers.put(buffer);
+                if self.state.is_open() {
+                    self.service.buffers.put(buffer);
+                }
                 result
             }
             Message::Lent(lent, chunk) => {
