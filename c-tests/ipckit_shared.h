@@ -46,6 +46,7 @@ struct kit_options {
 	int respond_in;		/* send a response in this callback; result to kit.probe[0] */
 	int event_in;		/* send an event in this callback; result to kit.probe[1] */
 	int events_in_created;	/* that many */
+	int event_size;		/* their size; 0: struct kit_event */
 	int ref_in;		/* ref and unref in this callback */
 	int closed_again;	/* connection_closed returns 1 that many times */
 	uint32_t enforce;
