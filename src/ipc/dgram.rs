@@ -221,6 +221,12 @@ impl Line {
             Err(e) => Err(send_error(e)),
         }
     }
+
+    /// Sends the parts as one message. The kernel undoes the connection when it finds that the client's socket is closed, and then
+    /// says so: to the application that is one thing.
+    fn send(&self, parts: &[&[u8]]) -> Result<usize> {
+        self.channel.send(parts).map_err(|e| if e == Error::Disconnected { GONE } else { e })
+    }
 }
 
 /// Requests, on the server's side.
@@ -310,7 +316,7 @@ impl Outbox {
     /// Sends one message, or keeps it while the client's socket does not exist.
     pub fn send(&mut self, parts: &[&[u8]]) -> Result<Sent> {
         match self.flush()? {
-            Kept::Nothing => return self.line.channel.send(parts).map(Sent::Out),
+            Kept::Nothing => return self.line.send(parts).map(Sent::Out),
             Kept::Socket if self.kept.len() < limits::PENDING_EVENTS => {}
             _ => return Err(Error::Busy),
         }
@@ -326,7 +332,7 @@ impl Outbox {
             return Ok(Kept::Socket);
         }
         while let Some(message) = self.kept.front() {
-            match self.line.channel.send(&[message]) {
+            match self.line.send(&[message]) {
                 Ok(_) => drop(self.kept.pop_front()),
                 Err(Error::Busy) => return Ok(Kept::Room),
                 Err(e) => return Err(e),
