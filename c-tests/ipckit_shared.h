@@ -60,6 +60,7 @@ struct kit_options {
 	int no_job_add;
 	int fail_add;		/* see miniloop.h */
 	int nofile;		/* RLIMIT_NOFILE once the service runs */
+	int no_memfd;		/* memfd_create() fails in the server */
 	int setuid;		/* drop to this uid before listening */
 	int no_accept, no_created, no_closed, no_destroyed; /* leave that handler NULL */
 	int service_id;

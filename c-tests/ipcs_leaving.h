@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Part of ipcs.c: clients that leave early or read late, and responses beyond what was agreed. */
+/* Part of ipcs.c: clients that leave early or read late, responses beyond what was agreed, sandboxes. */
 #ifndef IPCS_LEAVING_H
 #define IPCS_LEAVING_H
 
@@ -73,7 +73,7 @@ static void a_client_that_reads_slowly_stays(void)
 	kit_end(k);
 }
 
-#define IPCS_KILL 1000 /* kills process arg0 and sends it events */
+#define IPCS_KILL 1000 /* kills process arg0 and sends it events and responses */
 
 static int ipcs_more(qb_ipcs_connection_t *c, const struct kit_request *r)
 {
@@ -86,11 +86,12 @@ static int ipcs_more(qb_ipcs_connection_t *c, const struct kit_request *r)
 	}
 	for (int i = 0; i < 3; i++) {
 		ks.k->probe[i] = ks_event(c, 0, sizeof(struct kit_event));
+		ks.k->probe[3 + i] = ks_reply(c, IPCS_KILL, 0);
 	}
 	return 1;
 }
 
-static void an_event_for_a_dead_client_is_refused(void)
+static void a_dead_client_is_noticed_by_who_sends_to_it(void)
 {
 	struct kit *k = begin();
 	pid_t client = fork();
@@ -103,7 +104,25 @@ static void an_event_for_a_dead_client_is_refused(void)
 	KIT_WAIT(k->destroyed == 1);
 	for (int i = 0; i < 3; i++) {
 		CHECK_EQ(k->probe[i], T == QB_IPC_SHM ? -EPIPE : -ECONNREFUSED);
+		/* A ring does not tell; a socket does. */
+		CHECK_EQ(k->probe[3 + i], T == QB_IPC_SHM ? (int)sizeof(struct kit_reply) : -ECONNREFUSED);
 	}
+	kit_end(k);
+}
+
+static void a_service_without_memfds_serves(void)
+{
+	struct kit *k = kit_new(T);
+	qb_ipcc_connection_t *c;
+
+	k->opt.no_memfd = 1;
+	kit_start(k);
+	c = kit_connect(k, 8192);
+	CHECK_EQ(kit_echo(c, 64), 0);
+	CHECK_EQ(kit_echo(c, 8192), 0);
+	qb_ipcc_disconnect(c);
+	KIT_WAIT(k->destroyed == 1);
+	CHECK_EQ(k->accepted, 1);
 	kit_end(k);
 }
 
