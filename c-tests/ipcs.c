@@ -491,6 +491,7 @@ int main(int argc, char **argv)
 		RUN_OURS(an_oversized_event_in_pieces_is_refused, "ipc-event-pieces-size");
 		RUN_T(an_oversized_response_is_refused_or_arrives);
 		RUN_T(a_service_without_memfds_serves);
+		RUN_T(a_child_of_the_server_answers);
 		RUN_T(a_dead_client_is_noticed_by_who_sends_to_it);
 		if (T == QB_IPC_SHM) {
 			RUN_T(a_response_may_be_as_long_as_the_ring);

@@ -74,9 +74,20 @@ static void a_client_that_reads_slowly_stays(void)
 }
 
 #define IPCS_KILL 1000 /* kills process arg0 and sends it events and responses */
+#define IPCS_FORK 1001 /* a child of the server answers */
 
 static int ipcs_more(qb_ipcs_connection_t *c, const struct kit_request *r)
 {
+	if (r->hdr.id == IPCS_FORK) {
+		pid_t child = fork();
+
+		if (child == 0) {
+			ks_reply(c, IPCS_FORK, 1);
+			_exit(0);
+		}
+		waitpid(child, NULL, 0);
+		return 1;
+	}
 	if (r->hdr.id != IPCS_KILL) {
 		return 0;
 	}
@@ -123,6 +134,19 @@ static void a_service_without_memfds_serves(void)
 	qb_ipcc_disconnect(c);
 	KIT_WAIT(k->destroyed == 1);
 	CHECK_EQ(k->accepted, 1);
+	kit_end(k);
+}
+
+static void a_child_of_the_server_answers(void)
+{
+	struct kit *k = begin();
+	qb_ipcc_connection_t *c = kit_connect(k, 8192);
+	int lost = T == QB_IPC_SHM ? -ETIMEDOUT : (int)sizeof(struct kit_reply);
+
+	CHECK_EQ(kit_call(c, IPCS_FORK, 0, 0), 1);
+	CHECK_EQ(kit_send(c, KIT_SLEEP, 0, 0), sizeof(struct kit_request));
+	CHECK_EQ_COMPAT(qb_ipcc_recv(c, big, sizeof big, 300), sizeof(struct kit_reply), lost, "ipc-forked-server");
+	qb_ipcc_disconnect(c);
 	kit_end(k);
 }
 
