@@ -8,11 +8,7 @@
 #include "miniloop.h"
 
 #include <fcntl.h>
-#include <stddef.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <dirent.h>
 
 static struct {
@@ -520,22 +516,6 @@ static int32_t ks_control(int32_t fd, int32_t revents, void *data)
 	ks_publish();
 	ks.k->controls++;
 	return 0;
-}
-
-/* As in a sandbox that knows no such call. */
-static inline void ks_forbid_memfd(void)
-{
-	struct sock_filter code[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_memfd_create, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-	struct sock_fprog filter = {sizeof code / sizeof *code, code};
-
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0) {
-		_exit(3);
-	}
 }
 
 static inline void ks_setup(struct kit *k, int control)
