@@ -145,7 +145,10 @@ static void ks_created(qb_ipcs_connection_t *c)
 	kit_trace("created");
 	ks.k->created++;
 	for (int i = 0; i < ks.k->opt.events_in_created; i++) {
-		ks.k->last_send = ks_event(c, i, sizeof(struct kit_event));
+		size_t size = ks.k->opt.event_size ? (size_t)ks.k->opt.event_size : sizeof(struct kit_event);
+
+		ks.k->last_send = ks_event(c, i, size);
+		ks.k->events_sent += ks.k->last_send == (int64_t)size;
 	}
 	ks_act(c, KIT_IN_CREATED);
 }
@@ -529,6 +532,9 @@ static inline void ks_setup(struct kit *k, int control)
 	ml.log = o->trace_poll ? ks_trace_poll : NULL;
 	if (o->setuid && (setgid((gid_t)o->setuid) != 0 || setuid((uid_t)o->setuid) != 0)) {
 		_exit(3);
+	}
+	if (o->no_memfd) {
+		ks_forbid_memfd();
 	}
 	ks.s = qb_ipcs_create(k->name, o->service_id, k->type, &h);
 	if (ks.s == NULL) {

@@ -3,12 +3,17 @@
 #ifndef IPCKIT_SHARED_H
 #define IPCKIT_SHARED_H
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
+#include <unistd.h>
 
 #include <qb/qbipcc.h>
 #include <qb/qbipcs.h>
@@ -46,6 +51,7 @@ struct kit_options {
 	int respond_in;		/* send a response in this callback; result to kit.probe[0] */
 	int event_in;		/* send an event in this callback; result to kit.probe[1] */
 	int events_in_created;	/* that many */
+	int event_size;		/* their size; 0: struct kit_event */
 	int ref_in;		/* ref and unref in this callback */
 	int closed_again;	/* connection_closed returns 1 that many times */
 	uint32_t enforce;
@@ -59,6 +65,7 @@ struct kit_options {
 	int no_job_add;
 	int fail_add;		/* see miniloop.h */
 	int nofile;		/* RLIMIT_NOFILE once the service runs */
+	int no_memfd;		/* memfd_create() fails in the server */
 	int setuid;		/* drop to this uid before listening */
 	int no_accept, no_created, no_closed, no_destroyed; /* leave that handler NULL */
 	int service_id;
@@ -133,6 +140,22 @@ static inline int kit_filled(const void *msg, size_t size, unsigned seed)
 		}
 	}
 	return 1;
+}
+
+/* As in a sandbox that knows no such call. */
+static inline void ks_forbid_memfd(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_memfd_create, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog filter = {sizeof code / sizeof *code, code};
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0) {
+		_exit(3);
+	}
 }
 
 #endif

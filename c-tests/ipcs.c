@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* qb/qbipcs.h: arguments, references, statistics, poll handlers, limits; on both transports. Callbacks: ipcs_callbacks.c. */
 #include "ipc_scenarios.h"
+#include "ipcs_leaving.h"
 
 #include <stddef.h>
 #include <sys/socket.h>
@@ -468,6 +469,7 @@ static void an_oversized_response_is_refused_or_arrives(void)
 
 int main(int argc, char **argv)
 {
+	ks_more = ipcs_more;
 	kit_main(argc, argv);
 	RUN(run_says_what_is_wrong);
 	RUN(no_handle_is_harmless);
@@ -488,6 +490,15 @@ int main(int argc, char **argv)
 		RUN_T(strangers_on_the_socket_do_no_harm);
 		RUN_OURS(an_oversized_event_in_pieces_is_refused, "ipc-event-pieces-size");
 		RUN_T(an_oversized_response_is_refused_or_arrives);
+		RUN_T(a_service_without_memfds_serves);
+		RUN_T(a_child_of_the_server_answers);
+		RUN_T(a_dead_client_is_noticed_by_who_sends_to_it);
+		if (T == QB_IPC_SHM) {
+			RUN_T(a_response_may_be_as_long_as_the_ring);
+		} else {
+			RUN_T(what_a_client_sent_before_it_left_is_handled);
+			RUN_T(a_client_that_reads_slowly_stays);
+		}
 	}
 	return check_done();
 }

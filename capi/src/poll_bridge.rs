@@ -82,9 +82,13 @@ impl Poller for CPoller {
     }
 
     fn modify(&self, priority: Priority, fd: RawFd, events: i32, watch: Watch) -> Result<()> {
-        let number = get(fd).map_or_else(|| NEXT.fetch_add(1, Ordering::Relaxed), |(number, _)| number);
-        drop(set(fd, Some((number, watch)))?);
-        register(self.0.dispatch_mod, priority, fd, events, number)
+        // Another thread may have ended the connection meanwhile, and the descriptor's number may be somebody else's by now.
+        match get(fd) {
+            Some((number, registered)) if registered.is_same(&watch) => {
+                register(self.0.dispatch_mod, priority, fd, events, number)
+            }
+            _ => Err(Error::Invalid),
+        }
     }
 
     fn remove(&self, fd: RawFd) -> Result<()> {

@@ -232,7 +232,8 @@ pub unsafe extern "C" fn qb_ipcs_response_sendv(
 /// @param c    connection
 /// @param data event, starting with a struct qb_ipc_response_header
 /// @param size whole length of the event in bytes
-/// @return bytes sent, or -EINVAL, -EMSGSIZE, -EAGAIN (no room now), -ENOTCONN
+/// @return bytes sent, or -EINVAL, -EMSGSIZE, -EAGAIN (no room now), -ENOTCONN; -EPIPE or -ECONNREFUSED when the client has left
+///         and that was not handled yet
 ///
 /// # Safety
 /// `c` is NULL or alive; `data` is NULL or readable for `size` bytes.

@@ -325,7 +325,9 @@ ssize_t qb_ipcs_response_sendv(qb_ipcs_connection_t *c, const struct iovec *iov,
  * @param c    connection
  * @param data event, starting with a struct qb_ipc_response_header
  * @param size whole length of the event in bytes
- * @return bytes sent, or -EINVAL, -EMSGSIZE, -EAGAIN (no room now), -ENOTCONN
+ * @return bytes sent, or -EINVAL, -EMSGSIZE, -EAGAIN (no room now), -ENOTCONN;
+ *         -EPIPE or -ECONNREFUSED when the client has left and that was not
+ *         handled yet
  */
 ssize_t qb_ipcs_event_send(qb_ipcs_connection_t *c, const void *data,
                            size_t size);

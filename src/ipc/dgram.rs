@@ -176,12 +176,17 @@ impl Channel {
     }
 }
 
+/// What sending to a client says that has closed its socket.
+const GONE: Error = Error::Os(libc::ECONNREFUSED);
+
 /// A socket of the server, and the socket of the client that it talks to, which the client makes in its own time.
 #[derive(Clone)]
 struct Line {
     channel: Channel,
     client: Address,
     connected: Arc<AtomicBool>,
+    /// The client has sent something: all its sockets exist, or did.
+    spoken: Arc<AtomicBool>,
 }
 
 impl Line {
@@ -191,14 +196,19 @@ impl Line {
         sends: Record,
         receives: Record,
         client: Address,
+        spoken: &Arc<AtomicBool>,
     ) -> Self {
         let channel = Channel { socket: Arc::new(socket), control: control.clone(), sends, receives };
-        Self { channel, client, connected: Arc::default() }
+        Self { channel, client, connected: Arc::default(), spoken: spoken.clone() }
     }
 
-    /// Connects to the client's socket; false while that does not exist.
+    fn is_connected(&self) -> bool {
+        self.connected.load(Relaxed)
+    }
+
+    /// Connects to the client's socket; false while that does not exist, `ECONNREFUSED` when it does not any more.
     fn connect(&self) -> Result<bool> {
-        if self.connected.load(Relaxed) {
+        if self.is_connected() {
             return Ok(true);
         }
         match socket::connect(self.channel.fd(), &self.client) {
@@ -206,9 +216,16 @@ impl Line {
                 self.connected.store(true, Relaxed);
                 Ok(true)
             }
+            Err(Error::Os(libc::ECONNREFUSED | libc::ENOENT)) if self.spoken.load(Relaxed) => Err(GONE),
             Err(Error::Os(libc::ECONNREFUSED | libc::ENOENT)) => Ok(false),
             Err(e) => Err(send_error(e)),
         }
+    }
+
+    /// Sends the parts as one message. The kernel undoes the connection when it finds that the client's socket is closed, and then
+    /// says so: to the application that is one thing.
+    fn send(&self, parts: &[&[u8]]) -> Result<usize> {
+        self.channel.send(parts).map_err(|e| if e == Error::Disconnected { GONE } else { e })
     }
 }
 
@@ -241,7 +258,8 @@ impl ServerRequests {
     }
 
     /// Takes the next request; [`Error::Busy`] when there is none, and for a stranger's datagram, which is dropped. The
-    /// first one tells that the client has made its socket, and connects ours to it.
+    /// first one tells that the client has made its socket, and connects ours to it. What a client sent that has left already
+    /// counts all the same.
     pub fn recv(&mut self, buffer: &mut [u8]) -> Result<usize> {
         let Line { channel, client, .. } = &self.line;
         if self.clean {
@@ -252,10 +270,14 @@ impl ServerRequests {
             return Err(Error::Busy);
         }
         channel.control.add(Record::Request, 1_u32.wrapping_neg());
-        if !self.line.connect()? {
-            return Err(Error::Disconnected);
+        self.line.spoken.store(true, Relaxed);
+        match self.line.connect() {
+            Ok(connected) => {
+                self.clean = connected && socket::peek(channel.fd(), &mut [0]) == Err(Error::Busy);
+            }
+            Err(GONE) => {}
+            Err(e) => return Err(e),
         }
-        self.clean = socket::peek(channel.fd(), &mut [0]) == Err(Error::Busy);
         Ok(n)
     }
 }
@@ -264,6 +286,17 @@ impl ServerRequests {
 pub(super) struct Outbox {
     line: Line,
     kept: VecDeque<Vec<u8>>,
+}
+
+/// What became of kept messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// Nothing is left.
+    Nothing,
+    /// Some wait for room: the client reads slowly.
+    Room,
+    /// Some wait for the client's socket.
+    Socket,
 }
 
 /// What became of a message.
@@ -282,11 +315,10 @@ impl Outbox {
 
     /// Sends one message, or keeps it while the client's socket does not exist.
     pub fn send(&mut self, parts: &[&[u8]]) -> Result<Sent> {
-        if self.flush()? {
-            return self.line.channel.send(parts).map(Sent::Out);
-        }
-        if self.kept.len() >= limits::PENDING_EVENTS {
-            return Err(Error::Busy);
+        match self.flush()? {
+            Kept::Nothing => return self.line.send(parts).map(Sent::Out),
+            Kept::Socket if self.kept.len() < limits::PENDING_EVENTS => {}
+            _ => return Err(Error::Busy),
         }
         let whole = parts.concat();
         let len = whole.len();
@@ -294,19 +326,24 @@ impl Outbox {
         Ok(Sent::Kept(len))
     }
 
-    /// Sends what was kept; returns whether nothing is left.
-    pub fn flush(&mut self) -> Result<bool> {
+    /// Sends what was kept, as far as that is possible now.
+    pub fn flush(&mut self) -> Result<Kept> {
         if !self.line.connect()? {
-            return Ok(false);
+            return Ok(Kept::Socket);
         }
         while let Some(message) = self.kept.front() {
-            match self.line.channel.send(&[message]) {
+            match self.line.send(&[message]) {
                 Ok(_) => drop(self.kept.pop_front()),
-                Err(Error::Busy) => return Ok(false),
+                Err(Error::Busy) => return Ok(Kept::Room),
                 Err(e) => return Err(e),
             }
         }
-        Ok(true)
+        Ok(Kept::Nothing)
+    }
+
+    /// The same, for a timer: without kept messages nothing is tried.
+    pub fn flush_kept(&mut self) -> Result<Kept> {
+        if self.kept.is_empty() { Ok(Kept::Nothing) } else { self.flush() }
     }
 
     /// Messages that the client has not taken yet.
@@ -353,8 +390,12 @@ impl ServerSockets {
             }
         };
         answer.request = format!("{description}-control-{service}").into_bytes();
-        let requests = Line::new(request, &control, Record::Response, Record::Request, address("response"));
-        let events = Line::new(event, &control, Record::Event, Record::Event, address("event"));
+        let line = |socket, sends, receives, end: &str, spoken: &Arc<AtomicBool>| {
+            Line::new(socket, &control, sends, receives, address(end), spoken)
+        };
+        let spoken = Arc::default();
+        let requests = line(request, Record::Response, Record::Request, "response", &spoken);
+        let events = line(event, Record::Event, Record::Event, "event", &spoken);
         answer.response = base.into_bytes();
         let responses = Outbox::new(requests.clone());
         Ok(Self {

@@ -36,6 +36,19 @@ pub enum Watch {
 }
 
 impl Watch {
+    /// Whether both watch the same thing.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Watch::Listener(a), Watch::Listener(b)) => Arc::ptr_eq(a, b),
+            (Watch::HalfOpen(a), Watch::HalfOpen(b)) => Arc::ptr_eq(a, b),
+            (Watch::Stream(a), Watch::Stream(b))
+            | (Watch::Requests(a), Watch::Requests(b))
+            | (Watch::Retry(a), Watch::Retry(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
+
     /// Handles what happened on the descriptor. `revents` are poll(2) bits.
     pub fn dispatch(&self, revents: Events) -> Next {
         match self {
@@ -53,7 +66,7 @@ impl Watch {
 pub trait Poller: Send + Sync {
     /// Starts to watch `fd`; level-triggered.
     fn add(&self, priority: Priority, fd: RawFd, events: Events, watch: Watch) -> Result<()>;
-    /// Changes events or priority of `fd`.
+    /// Changes events or priority of `fd`, which has to be watched for the same.
     fn modify(&self, priority: Priority, fd: RawFd, events: Events, watch: Watch) -> Result<()>;
     /// Stops watching `fd`. Afterwards its watch is not dispatched any more.
     fn remove(&self, fd: RawFd) -> Result<()>;

@@ -89,6 +89,13 @@ impl ConnectionCounters {
 
 /// Adds one. A load and a store instead of a locked instruction: the counters of a connection have one writer at a time
 /// (its channel's lock is held), and a reader that clears in between loses at most that one count.
+#[inline]
 pub(super) fn count(counter: &AtomicU64) {
-    counter.store(counter.load(Relaxed).wrapping_add(1), Relaxed);
+    count_many(counter, 1);
+}
+
+/// The same for many.
+#[inline]
+pub(super) fn count_many(counter: &AtomicU64, times: u64) {
+    counter.store(counter.load(Relaxed).wrapping_add(times), Relaxed);
 }

@@ -79,9 +79,10 @@ pub(in crate::ipc) struct Segment {
     lanes_at: usize,
 }
 
-/// How long the memory for messages of that size is: lanes in whole pages behind a page of words.
+/// How long the memory for messages of that size is: lanes in whole pages behind a page of words. A response may be longer than
+/// what was agreed, as long as the ring of a classic connection would hold it: so a lane has twice that ring's length.
 pub(in crate::ipc) fn lengths(max_msg_size: u32) -> Result<(usize, usize)> {
-    let lane = lane::bytes_for(max_msg_size as usize)?.next_multiple_of(page_size());
+    let lane = lane::bytes_for(crate::rb::data_len(max_msg_size as usize)?)?.next_multiple_of(page_size());
     let whole = lane.checked_mul(TAILS.len()).and_then(|n| n.checked_add(page_size()));
     Ok((lane, whole.ok_or(Error::Os(libc::EFBIG))?))
 }

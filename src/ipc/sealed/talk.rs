@@ -118,10 +118,11 @@ impl Talker {
         }
     }
 
-    /// Sends the parts as one message to a receiver that sleeps on its bell.
+    /// Sends the parts as one message to a receiver that sleeps on its bell. [`Error::Busy`] also for what will never fit, as from a
+    /// ring.
     #[inline]
     pub fn send_to_sleeper(&mut self, parts: &[&[u8]]) -> Result<usize> {
-        let sent = self.put(parts)?;
+        let sent = self.put(parts).map_err(|e| if e == Error::TooBig { Error::Busy } else { e })?;
         if lane::rouse(self.word(self.bell)) {
             self.word(self.bell).wake()?;
         }

@@ -30,6 +30,8 @@ pub(in super::super) struct Buffers(Mutex<Vec<Buffer>>);
 
 /// Buffers kept for later use.
 const KEPT: usize = 4;
+/// Words of a buffer that is not kept longer than whoever needed it.
+const LARGE: usize = 1 << 17;
 
 impl Buffers {
     /// A buffer of at least `len` bytes; its content is left over from earlier messages of any client.
@@ -44,11 +46,34 @@ impl Buffers {
         }
     }
 
+    /// Lets go of buffers that only large messages need.
+    pub fn trim(&self) {
+        self.0.lock().retain(|buffer| buffer.0.len() < LARGE);
+    }
+
     /// Gives a buffer back.
     pub fn put(&self, buffer: Buffer) {
         let mut pool = self.0.lock();
         if pool.len() < KEPT {
             pool.push(buffer);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_buffers_are_kept_until_the_pool_is_trimmed() {
+        let pool = Buffers::default();
+        pool.put(pool.take(100).unwrap());
+        pool.put(pool.take(8 * LARGE).unwrap());
+        assert_eq!(pool.0.lock().iter().map(|b| b.0.len()).max(), Some(LARGE));
+        pool.trim();
+        assert!(pool.0.lock().iter().all(|b| b.0.len() < LARGE));
+        pool.put(pool.take(100).unwrap());
+        pool.trim();
+        assert_eq!(pool.0.lock().len(), 1);
     }
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //! One client, as the server sees it.
 
-use super::super::dgram::{Control, Outbox, Sent, ServerRequests};
+use super::super::dgram::{Control, Kept, Outbox, Sent, ServerRequests};
 use super::super::doorbell::{Balance, Outstanding};
-use super::super::poll::{READABLE, WRITABLE, Watch};
+use super::super::poll::{Events as PollEvents, Priority, READABLE, WRITABLE, Watch};
 use super::super::sealed::{Bell, Listener, Segment, Talker};
 use super::super::shm::{ConnectionDir, ServerRings};
 use super::super::spin::Spin;
@@ -53,6 +53,17 @@ pub(super) enum Events {
     Shm { ring: Producer, bells: Outstanding, stream: Arc<OwnedFd> },
     Socket(Outbox),
 }
+
+/// What sending an event says when the client's end of the stream is closed: the number that a C program knows.
+pub(super) const LEFT: Error = Error::Os(libc::EPIPE);
+
+/// Whether a byte for an event found no room; [`LEFT`] when there is nobody to send it to.
+pub(super) fn heard(bell: Bell) -> Result<bool> {
+    if bell == Bell::Broken { Err(LEFT) } else { Ok(bell == Bell::NoRoom) }
+}
+
+/// How often a thread corrects what the poll loop watches a stream for, when other threads change their minds meanwhile.
+const MOST_CHANGES: u32 = 16;
 
 /// A timer that asks whether the client's sockets exist by now.
 pub(super) struct Retry {
@@ -221,13 +232,18 @@ impl Connection {
     /// Sends the parts as one response. [`Error::Busy`] when there is no room.
     pub fn send_response(self: &Arc<Self>, parts: &[&[u8]]) -> Result<usize> {
         let channels = self.open_channels()?;
-        let sent = match channels.responses.lock().as_mut() {
+        let mut guard = channels.responses.lock();
+        let sent = match guard.as_mut() {
             None => Err(Error::Disconnected),
             Some(Responses::Sealed(lane)) => lane.send_to_sleeper(parts).map(Sent::Out),
             Some(Responses::Shm(ring)) => ring.send(parts).map(Sent::Out),
             Some(Responses::Socket(outbox)) => outbox.send(parts),
         };
-        self.finish(sent, &self.counters.responses)
+        if sent.is_ok() {
+            count(&self.counters.responses);
+        }
+        drop(guard);
+        self.finish(sent)
     }
 
     /// Sends the parts as one event. [`Error::Busy`] when there is no room, [`Error::TooBig`] beyond the agreed size.
@@ -243,43 +259,52 @@ impl Connection {
         }
         // The poll loop hears of a full socket after the lock is gone.
         let mut full = false;
-        let sent = match channels.events.lock().as_mut() {
+        let mut guard = channels.events.lock();
+        let sent = match guard.as_mut() {
             None => Err(Error::Disconnected),
             Some(_) if self.in_place.event.is_taken() && !reserved => Err(Error::Busy),
             Some(Events::Sealed { lane, stream }) => {
                 let waited = lane.bells().any();
-                lane.send(parts, stream.as_fd()).map(|sent| {
-                    full = sent.bell == Bell::NoRoom && !waited;
-                    Sent::Out(sent.bytes)
-                })
+                if waited && lane.bells().flush(stream.as_fd()).is_err() {
+                    Err(LEFT)
+                } else {
+                    lane.send(parts, stream.as_fd()).and_then(|sent| {
+                        full = heard(sent.bell)? && !waited;
+                        Ok(Sent::Out(sent.bytes))
+                    })
+                }
             }
-            Some(Events::Shm { ring, bells, stream }) => ring
-                .send(parts)
-                .inspect(|_| {
-                    let waited = bells.any();
-                    full = matches!(bells.ring(stream.as_fd()), Ok(false)) && !waited;
-                })
-                .map(Sent::Out),
+            Some(Events::Shm { ring, bells, stream }) => ring.send(parts).and_then(|sent| {
+                let waited = bells.any();
+                full = !bells.ring(stream.as_fd()).map_err(|_| LEFT)? && !waited;
+                Ok(Sent::Out(sent))
+            }),
             Some(Events::Socket(outbox)) => outbox.send(parts),
         };
-        if full {
-            self.watch_stream(true);
+        if sent.is_ok() {
+            count(&self.counters.events);
         }
-        self.finish(sent, &self.counters.events)
+        drop(guard);
+        if full {
+            self.watch_stream();
+        }
+        self.finish(sent)
     }
 
-    /// Counts a message that was sent, and sees to it that one that was kept will be.
-    pub(super) fn finish(
-        self: &Arc<Self>,
-        sent: Result<Sent>,
-        counter: &crate::sync::AtomicU64,
-    ) -> Result<usize> {
+    /// What is left to do once the channel's lock is gone: sees to it that a message that was kept will be sent, counts one
+    /// that found no room, and ends a broken connection.
+    pub(super) fn finish(self: &Arc<Self>, sent: Result<Sent>) -> Result<usize> {
         let result = match sent {
             Ok(Sent::Kept(n)) => self.start_retry().map(|()| n),
             Ok(Sent::Out(n)) => Ok(n),
             Err(e) => Err(e),
         };
-        self.counted(result, counter)
+        match result {
+            Err(Error::Busy | Error::TimedOut) => drop(self.counters.send_retries.fetch_add(1, Relaxed)),
+            Err(Error::Corrupt) => self.hang_up(),
+            _ => {}
+        }
+        result
     }
 
     fn start_retry(self: &Arc<Self>) -> Result<()> {
@@ -294,36 +319,50 @@ impl Connection {
             *retry = Some(Retry { timer, since: Instant::now(), wait });
             fd
         };
-        self.service.poller()?.add(self.service.priority(), fd, READABLE, Watch::Retry(self.clone()))
+        let watch = Watch::Retry(self.clone());
+        let added = self.service.poller().and_then(|p| p.add(self.service.priority(), fd, READABLE, watch));
+        if added.is_err() {
+            // The next message tries again.
+            drop(self.channels.get().and_then(|channels| channels.retry.lock().take()));
+        }
+        added
     }
 
-    /// Sends what was kept, as far as that is possible now; returns whether nothing is left.
-    fn flush_kept(&self) -> Result<bool> {
+    /// Sends what was kept, as far as that is possible now.
+    fn flush_kept(&self) -> Result<Kept> {
         let channels = self.open_channels()?;
         let responses = match channels.responses.lock().as_mut() {
-            Some(Responses::Socket(outbox)) => outbox.flush()?,
-            _ => true,
+            Some(Responses::Socket(outbox)) => outbox.flush_kept()?,
+            _ => Kept::Nothing,
         };
         let events = match channels.events.lock().as_mut() {
-            Some(Events::Socket(outbox)) => outbox.flush()?,
-            _ => true,
+            Some(Events::Socket(outbox)) => outbox.flush_kept()?,
+            _ => Kept::Nothing,
         };
-        Ok(responses && events)
+        Ok(match (responses, events) {
+            (Kept::Nothing, Kept::Nothing) => Kept::Nothing,
+            (Kept::Socket, _) | (_, Kept::Socket) => Kept::Socket,
+            _ => Kept::Room,
+        })
     }
 
-    /// Tries again to send what was kept. Returns whether the timer is still needed.
+    /// Tries again to send what was kept. Returns whether a timer is still needed.
     pub(super) fn retry_kept(self: &Arc<Self>) -> Result<bool> {
-        if self.flush_kept()? {
+        let kept = self.flush_kept()?;
+        if kept == Kept::Nothing {
             self.end_retry();
             // Another thread may have kept a message, trusting in the timer that is gone now.
-            if !self.flush_kept()? {
-                self.start_retry()?;
+            if self.flush_kept()? == Kept::Nothing {
+                return Ok(false);
             }
-            return Ok(false);
+            return self.start_retry().map(|()| true);
         }
         match self.open_channels()?.retry.lock().as_mut() {
             Some(again) => {
-                if again.since.elapsed() > limits::PENDING_EVENT_TIME {
+                if kept == Kept::Room {
+                    // Its sockets are there. A client may read as slowly as it likes.
+                    again.since = Instant::now();
+                } else if again.since.elapsed() > limits::PENDING_EVENT_TIME {
                     return Err(Error::Disconnected);
                 }
                 again.wait = (again.wait * 2).min(Duration::from_millis(50));
@@ -339,16 +378,6 @@ impl Connection {
         if let Some(retry) = self.channels.get().and_then(|channels| channels.retry.lock().take()) {
             self.service.stop_watching(retry.timer.as_raw_fd());
         }
-    }
-
-    fn counted(&self, result: Result<usize>, sent: &crate::sync::AtomicU64) -> Result<usize> {
-        match result {
-            Ok(_) => count(sent),
-            Err(Error::Busy | Error::TimedOut) => count(&self.counters.send_retries),
-            Err(Error::Corrupt) => self.hang_up(),
-            Err(_) => {}
-        }
-        result
     }
 
     /// Has the poll loop end the connection soon, as if the client had left: for a broken ring that is noticed in the
@@ -382,12 +411,12 @@ impl Connection {
             return;
         };
         match channels.request_fd {
-            None => self.watch_stream(self.has_outstanding_bells()),
+            None => self.watch_stream(),
             Some(fd) => {
                 if let Ok(poller) = self.service.poller() {
                     let watch = Watch::Requests(self.clone());
                     let _ = poller.modify(self.service.priority(), fd, self.service.rate().interest(), watch);
-                    self.watch_stream(false);
+                    self.watch_stream();
                 }
             }
         }
@@ -401,15 +430,30 @@ impl Connection {
         })
     }
 
-    /// Watches the stream with or without an eye on room to write.
-    pub(super) fn watch_stream(self: &Arc<Self>, writable: bool) {
-        if let (Some(channels), Ok(poller)) = (self.channels.get(), self.service.poller()) {
-            let fd = channels.stream_fd;
-            // The stream tells of requests unless they have a socket of their own.
-            let input = if channels.request_fd.is_none() { self.service.rate().interest() } else { READABLE };
-            let events = if writable { input | WRITABLE } else { input };
-            let _ = poller.modify(self.service.priority(), fd, events, Watch::Stream(self.clone()));
+    /// Watches the stream for what is of interest now. Other threads may change that meanwhile and tell the poll loop before or
+    /// after us: whoever is last to tell it looks again.
+    pub(super) fn watch_stream(self: &Arc<Self>) {
+        let (Some(channels), Ok(poller)) = (self.channels.get(), self.service.poller()) else {
+            return;
+        };
+        let mut wanted = self.stream_interest(channels);
+        for _ in 0..MOST_CHANGES {
+            let (priority, events) = wanted;
+            let _ = poller.modify(priority, channels.stream_fd, events, Watch::Stream(self.clone()));
+            let now = self.stream_interest(channels);
+            if now == wanted || !self.state.is_open() {
+                break;
+            }
+            wanted = now;
         }
+    }
+
+    fn stream_interest(&self, channels: &Channels) -> (Priority, PollEvents) {
+        let rate = self.service.rate();
+        // The stream tells of requests unless they have a socket of their own.
+        let input = if channels.request_fd.is_none() { rate.interest() } else { READABLE };
+        let output = if self.has_outstanding_bells() { WRITABLE } else { 0 };
+        (rate.priority(), input | output)
     }
 
     /// Whether messages travel in sealed memory; false before the connection is open.

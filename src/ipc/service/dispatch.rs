@@ -102,7 +102,7 @@ impl Connection {
                 _ => Ok(true),
             };
             match flushed {
-                Ok(true) => self.watch_stream(false),
+                Ok(true) => self.watch_stream(),
                 Ok(false) => {}
                 Err(_) => return self.end("client left"),
             }
@@ -136,7 +136,10 @@ impl Connection {
         match self.retry_kept() {
             Ok(true) => Next::Keep,
             Ok(false) => Next::Remove,
-            Err(_) => self.end("client does not make its sockets"),
+            Err(_) => {
+                self.end_retry();
+                self.end("client does not make its sockets")
+            }
         }
     }
 
@@ -275,7 +278,9 @@ impl Connection {
         match message {
             Message::Copied(mut buffer, len) => {
                 let result = self.process(Body::Copied(buffer.bytes(len)));
-                self.service.buffers.put(buffer);
+                if self.state.is_open() {
+                    self.service.buffers.put(buffer);
+                }
                 result
             }
             Message::Lent(lent, chunk) => {

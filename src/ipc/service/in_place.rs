@@ -7,9 +7,8 @@
 use super::super::client::as_many_as_fit;
 use super::super::dgram::Sent;
 use super::super::in_place::{Author, Draft, NotSent, Reserved, Slot, Workshop};
-use super::super::sealed::Bell;
-use super::connection::{Connection, Events};
-use crate::sync::Ordering::Relaxed;
+use super::super::stats::{count, count_many};
+use super::connection::{Connection, Events, LEFT, heard};
 use crate::{Error, Result};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -47,7 +46,7 @@ impl Connection {
         match draft {
             Ok(draft) => Ok(Reserved::new(self, draft)),
             // Counted, and a broken lane ends the connection, as for an event that was not sent.
-            Err(e) => Err(self.finish(Err(e), &self.counters.events).err().unwrap_or(e)),
+            Err(e) => Err(self.finish(Err(e)).err().unwrap_or(e)),
         }
     }
 
@@ -72,23 +71,23 @@ impl Connection {
         }
         let messages = &messages[..fitting];
         let mut full = false;
-        let sent = match channels.events.lock().as_mut() {
+        let mut guard = channels.events.lock();
+        let sent = match guard.as_mut() {
             None => Err(Error::Disconnected),
             Some(_) if self.in_place.event.is_taken() => Err(Error::Busy),
             Some(Events::Sealed { lane, stream }) => {
                 let waited = lane.bells().any();
-                lane.send_many(messages, stream.as_fd()).map(|(count, bell)| {
-                    full = bell == Bell::NoRoom && !waited;
-                    Sent::Out(count)
+                lane.send_many(messages, stream.as_fd()).and_then(|(count, bell)| {
+                    full = heard(bell)? && !waited;
+                    Ok(Sent::Out(count))
                 })
             }
             Some(Events::Shm { ring, bells, stream }) => {
-                as_many_as_fit(messages, |message| ring.send(&[message]).map(drop))
-                    .inspect(|&count| {
-                        let waited = bells.any();
-                        full = matches!(bells.ring_times(count, stream.as_fd()), Ok(false)) && !waited;
-                    })
-                    .map(Sent::Out)
+                as_many_as_fit(messages, |message| ring.send(&[message]).map(drop)).and_then(|count| {
+                    let waited = bells.any();
+                    full = !bells.ring_times(count, stream.as_fd()).map_err(|_| LEFT)? && !waited;
+                    Ok(Sent::Out(count))
+                })
             }
             Some(Events::Socket(outbox)) => {
                 let mut kept = false;
@@ -99,12 +98,14 @@ impl Connection {
                 count.map(if kept { Sent::Kept } else { Sent::Out })
             }
         };
-        if full {
-            self.watch_stream(true);
+        if let Ok(Sent::Out(count) | Sent::Kept(count)) = sent {
+            count_many(&self.counters.events, count as u64);
         }
-        let count = self.finish(sent, &self.counters.events)?;
-        self.counters.events.fetch_add(count as u64 - 1, Relaxed);
-        Ok(count)
+        drop(guard);
+        if full {
+            self.watch_stream();
+        }
+        self.finish(sent)
     }
 }
 
@@ -138,20 +139,25 @@ impl Author for Arc<Connection> {
             }
         };
         let mut full = false;
-        let sent = match channels.events.lock().as_mut() {
+        let mut guard = channels.events.lock();
+        let sent = match guard.as_mut() {
             Some(Events::Sealed { lane, stream }) => {
                 let waited = lane.bells().any();
-                lane.commit(room, len, stream.as_fd()).map(|sent| {
-                    full = sent.bell == Bell::NoRoom && !waited;
-                    Sent::Out(sent.bytes)
+                lane.commit(room, len, stream.as_fd()).and_then(|sent| {
+                    full = heard(sent.bell)? && !waited;
+                    Ok(Sent::Out(sent.bytes))
                 })
             }
             _ => Err(Error::Disconnected),
         };
+        if sent.is_ok() {
+            count(&self.counters.events);
+        }
+        drop(guard);
         slot.close();
         if full {
-            self.watch_stream(true);
+            self.watch_stream();
         }
-        self.finish(sent, &self.counters.events).map_err(|e| (e, None))
+        self.finish(sent).map_err(|e| (e, None))
     }
 }

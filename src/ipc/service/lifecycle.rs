@@ -174,6 +174,7 @@ impl Connection {
         }
         drop(common);
         drop((requests, responses, events));
+        self.service.buffers.trim();
         let counters = &self.service.counters;
         let _ = counters.active.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
         counters.closed.fetch_add(1, Ordering::Relaxed);

@@ -83,9 +83,8 @@ impl Connection {
         let mut answer = ConnectResponse::refusal(0, transport);
         answer.max_msg_size = self.max_msg_size;
         answer.token = i64::try_from(self.id).unwrap_or(0);
-        let (made, fd) = if is_sealed {
+        let (made, fd) = if let Some((segment, fd)) = self.memory(stream, is_sealed)? {
             answer.accepted = Features::SEALED;
-            let (segment, fd) = Segment::make(self.max_msg_size)?;
             (sealed(segment, stream), Some(fd))
         } else {
             (self.classic(stream, transport, &mut answer)?, None)
@@ -100,6 +99,19 @@ impl Connection {
             self.watch(channels, channels.stream_fd, interest, Watch::Stream(self.clone()))?;
         }
         Ok(Answer { response: answer, fd })
+    }
+
+    /// Sealed memory, if that is wanted and the system gives us any: a sandbox or an administrator may forbid it. An error when
+    /// descriptors have run out; the classic transport would need more of them.
+    fn memory(&self, stream: &OwnedFd, wanted: bool) -> Result<Option<(Arc<Segment>, OwnedFd)>> {
+        if !wanted {
+            return Ok(None);
+        }
+        match Segment::make(self.max_msg_size) {
+            Ok(made) => Ok(Some(made)),
+            Err(e @ Error::Os(libc::EMFILE | libc::ENFILE)) => Err(e),
+            Err(_) => socket::want_credentials(stream.as_fd(), false).map(|()| None),
+        }
     }
 
     /// The channels that any client can use; fills in their names.
