@@ -26,6 +26,7 @@ static enum qb_loop_priority signal_prio, poll_prio;
 
 static struct {
 	int from, to, full, added, running;
+	int hung_up; /* `to` is closed */
 } fds[FDS];
 static struct {
 	qb_loop_timer_handle handle;
@@ -78,26 +79,60 @@ static void drain(int i)
 	}
 }
 
+static void open_pipe(int i)
+{
+	int ends[2] = {-1, -1};
+
+	if (pipe2(ends, O_NONBLOCK) != 0) {
+		note("no pipe", i, errno, 0);
+	}
+	fds[i].from = ends[0];
+	fds[i].to = ends[1];
+	fds[i].full = fds[i].hung_up = 0;
+}
+
+static void close_pipe(int i)
+{
+	close(fds[i].from);
+	if (!fds[i].hung_up) {
+		close(fds[i].to);
+	}
+}
+
+static int32_t on_ready(int32_t fd, int32_t events, void *data);
+
+/* A function ends its registration and perhaps makes a new one for the same number, which may be another file by then. */
+static int32_t end_itself(int i)
+{
+	int how = (int)rnd(3);
+
+	if (how > 0) {
+		note("delete itself", qb_loop_poll_del(loop, fds[i].from), i, how);
+	}
+	if (how < 2) {
+		close_pipe(i);
+		open_pipe(i);
+	}
+	fds[i].added = rnd(2) == 0;
+	if (fds[i].added) {
+		note("add itself", qb_loop_poll_add(loop, random_poll_prio(), fds[i].from, POLLIN,
+						    number(++serial * 16 + i), on_ready), i, how);
+	}
+	return how == 0 || rnd(2) ? -1 : 0;
+}
+
 /* `data` is a serial number and the number of the descriptor. */
 static int32_t on_ready(int32_t fd, int32_t events, void *data)
 {
 	int i = (int)((intptr_t)data & 15);
 
+	(void)fd;
 	note("ready", i, events, (intptr_t)data >> 4);
 	if (rnd(2)) {
 		drain(i);
 	}
 	if (fds[i].running == 0 && depth == 0 && rnd(10) == 0) {
-		int end = rnd(2);
-
-		note("delete itself", qb_loop_poll_del(loop, fd), i, end);
-		fds[i].added = 0;
-		if (rnd(2)) {
-			data = number(++serial * 16 + i);
-			note("add itself", qb_loop_poll_add(loop, random_poll_prio(), fd, POLLIN, data, on_ready), i, 0);
-			fds[i].added = 1;
-		}
-		return end ? -1 : 0;
+		return end_itself(i);
 	}
 	fds[i].running++;
 	act();
@@ -179,6 +214,31 @@ static void change_descriptor(int what)
 	}
 }
 
+/* Closes the other end, or both and makes new ones: deleted before or, as many programs do, afterwards. */
+static void close_ends(int i)
+{
+	int late = (int)rnd(2);
+
+	if (fds[i].running > 0) {
+		return;
+	}
+	if (!fds[i].hung_up && rnd(3)) {
+		close(fds[i].to);
+		fds[i].hung_up = 1;
+		note("hang up", i, 0, 0);
+		return;
+	}
+	if (!late) {
+		note("delete", qb_loop_poll_del(loop, fds[i].from), i, 0);
+	}
+	close_pipe(i);
+	if (late) {
+		note("delete late", qb_loop_poll_del(loop, fds[i].from), i, 0);
+	}
+	fds[i].added = 0;
+	open_pipe(i);
+}
+
 static void change_signal(int i)
 {
 	if (signals[i].used) {
@@ -205,7 +265,7 @@ static void one_operation(void)
 {
 	int i;
 
-	switch (rnd(19)) {
+	switch (rnd(20)) {
 	case 0: case 1: case 2:
 		change_jobs(1);
 		break;
@@ -229,7 +289,7 @@ static void one_operation(void)
 		break;
 	case 13: case 14:
 		i = (int)rnd(FDS);
-		if (!fds[i].full && write(fds[i].to, "x", 1) == 1) {
+		if (!fds[i].full && !fds[i].hung_up && write(fds[i].to, "x", 1) == 1) {
 			fds[i].full = 1;
 			note("fill", i, 0, 0);
 		}
@@ -251,6 +311,9 @@ static void one_operation(void)
 		}
 		break;
 	case 18:
+		close_ends((int)rnd(FDS));
+		break;
+	case 19:
 		/* Inside its own function the tick is not dispatched, and a run could wait for ever. */
 		if (in_tick == 0 && depth < DEEPEST && rnd(10) == 0) {
 			run_nested();
@@ -282,10 +345,7 @@ static void run(long operations)
 	left = operations;
 	loop = qb_loop_create();
 	for (int i = 0; i < FDS; i++) {
-		if (pipe2(ends, O_NONBLOCK) == 0) {
-			fds[i].from = ends[0];
-			fds[i].to = ends[1];
-		}
+		open_pipe(i);
 	}
 	with_signals = (int)rnd(2);
 	poll_prio = (enum qb_loop_priority)rnd(3);
