@@ -466,6 +466,24 @@ static void an_oversized_response_is_refused_or_arrives(void)
 	kit_end(k);
 }
 
+/* Beyond the agreed size, as far as a ring for that has room. */
+static void a_response_that_finds_room_is_sent(void)
+{
+	struct kit *k = begin();
+	qb_ipcc_connection_t *c = kit_connect(k, 8192);
+
+	for (int size = 12328; size <= 16384 - 12; size += 1011) {
+		k->last_send = 0;
+		CHECK_EQ(kit_send(c, KIT_RESPONSE, size, 0), sizeof(struct kit_request));
+		CHECK_EQ(qb_ipcc_recv(c, big, sizeof big, 5000), size);
+		CHECK(kit_filled(big, (size_t)size, (unsigned)size));
+		KIT_WAIT(k->last_send != 0);
+		CHECK_EQ(k->last_send, size);
+	}
+	qb_ipcc_disconnect(c);
+	kit_end(k);
+}
+
 int main(int argc, char **argv)
 {
 	kit_main(argc, argv);
@@ -488,6 +506,7 @@ int main(int argc, char **argv)
 		RUN_T(strangers_on_the_socket_do_no_harm);
 		RUN_OURS(an_oversized_event_in_pieces_is_refused, "ipc-event-pieces-size");
 		RUN_T(an_oversized_response_is_refused_or_arrives);
+		RUN_T(a_response_that_finds_room_is_sent);
 	}
 	return check_done();
 }
