@@ -490,6 +490,39 @@ static void few_descriptors_are_reported_once_per_change(void)
 	qb_loop_destroy(loop);
 }
 
+static void stop_on_low_fds(int32_t not_enough, int32_t fds_available)
+{
+	on_low_fds(not_enough, fds_available);
+	qb_loop_stop(loop);
+}
+
+static void run_nested(void *data)
+{
+	note('(');
+	CHECK_EQ(add(*(int *)data, POLLIN, 'x', read_one), 0);
+	qb_loop_run(loop);
+	note(')');
+}
+
+/* Nothing else would end the wait. */
+static void a_stop_by_the_low_fds_function_ends_a_nested_run(void)
+{
+	struct rlimit limit;
+	int ends[2];
+
+	CHECK_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	limit.rlim_cur = 50 + 3;
+	CHECK_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	CHECK_EQ(pipe(ends), 0);
+	loop = qb_loop_create();
+	CHECK_EQ(qb_loop_poll_low_fds_event_set(loop, stop_on_low_fds), 0);
+	CHECK_EQ(qb_loop_job_add(loop, QB_LOOP_LOW, &ends[0], run_nested), 0);
+	qb_loop_run(loop);
+	CHECK_STR(trace, "()");
+	CHECK_EQ(low_calls, 1);
+	qb_loop_destroy(loop);
+}
+
 int main(void)
 {
 	RUN(a_ready_descriptor_is_dispatched_until_it_is_deleted);
@@ -515,5 +548,6 @@ int main(void)
 	RUN(a_nested_run_after_deleting_itself_leaves_others_alone);
 	RUN(many_ready_descriptors_all_get_their_turn);
 	RUN(few_descriptors_are_reported_once_per_change);
+	RUN_OURS(a_stop_by_the_low_fds_function_ends_a_nested_run, "loop-low-fds-stop");
 	return check_done();
 }

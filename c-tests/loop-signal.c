@@ -28,6 +28,13 @@ static int32_t stop_signal(int32_t sig, void *data)
 	return 0;
 }
 
+static int32_t stop_later(int32_t sig, void *data)
+{
+	note_signal(sig, data);
+	CHECK_EQ(qb_loop_job_add(loop, QB_LOOP_LOW, NULL, stop_job), 0);
+	return 0;
+}
+
 static int add(int sig, char c, qb_loop_signal_dispatch_fn fn)
 {
 	return qb_loop_signal_add(loop, QB_LOOP_MED, sig, LETTER(c), fn, &handle);
@@ -97,6 +104,27 @@ static void every_occurrence_counts_and_the_order_is_kept(void)
 	raise(SIGUSR2);
 	run_for(20 * MS);
 	CHECK_STR(trace, "21i1i2");
+	qb_loop_destroy(loop);
+}
+
+static int32_t note_and_add_job(int32_t sig, void *data)
+{
+	CHECK_EQ(qb_loop_job_add(loop, QB_LOOP_LOW, LETTER('j'), note_job), 0);
+	return note_signal(sig, data);
+}
+
+/* An iteration in which LOW has no turn takes a signal as well. */
+static void signals_on_low_are_queued_while_it_has_no_turn(void)
+{
+	loop = qb_loop_create();
+	CHECK_EQ(qb_loop_signal_add(loop, QB_LOOP_LOW, SIGUSR1, LETTER('a'), note_and_add_job, NULL), 0);
+	CHECK_EQ(qb_loop_signal_add(loop, QB_LOOP_LOW, SIGUSR2, LETTER('b'), note_signal, NULL), 0);
+	CHECK_EQ(qb_loop_signal_add(loop, QB_LOOP_LOW, SIGHUP, LETTER('c'), stop_later, NULL), 0);
+	raise(SIGUSR1);
+	raise(SIGUSR2);
+	raise(SIGHUP);
+	qb_loop_run(loop);
+	CHECK_STR(trace, "abcj");
 	qb_loop_destroy(loop);
 }
 
@@ -492,6 +520,7 @@ int main(void)
 	RUN(numbers_that_cannot_be_caught_are_accepted);
 	RUN(a_signal_before_the_run_is_dispatched_in_it);
 	RUN(every_occurrence_counts_and_the_order_is_kept);
+	RUN(signals_on_low_are_queued_while_it_has_no_turn);
 	RUN(with_jobs_queued_one_signal_is_one_call);
 	RUN(other_handlers_are_left_alone);
 	RUN(a_new_number_installs_all_handlers_again);

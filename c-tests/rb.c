@@ -245,6 +245,9 @@ static void a_short_buffer_leaves_the_chunk(void)
 	CHECK_EQ(qb_rb_chunks_used(rb), 1);
 	CHECK_EQ(qb_rb_chunk_read(rb, buffer, 5, 0), 5);
 	CHECK_EQ(memcmp(buffer, "abcde", 5), 0);
+	CHECK_EQ(qb_rb_chunk_write(rb, "fghij", 5), 5);
+	CHECK_EQ(qb_rb_chunk_read(rb, buffer, SIZE_MAX, 0), 5); /* any length is long enough */
+	CHECK_EQ(memcmp(buffer, "fghij", 5), 0);
 	qb_rb_close(rb);
 }
 
@@ -358,6 +361,16 @@ static void overwriting_with_a_semaphore_counts_what_is_there(void)
 	}
 	CHECK_EQ_COMPAT(qb_rb_chunk_read(rb, buffer, sizeof buffer, 0), -EBADMSG, -ETIMEDOUT, "rb-overwrite-count");
 	CHECK_EQ_COMPAT(qb_rb_chunk_write(rb, buffer, 4084), -EINVAL, 4084, "rb-overwrite-count");
+	qb_rb_close(rb);
+}
+
+static void a_chunk_that_never_fits_costs_no_other_its_place(void)
+{
+	qb_ringbuffer_t *rb = make(1000, QB_RB_FLAG_OVERWRITE | QB_RB_FLAG_NO_SEMAPHORE);
+
+	CHECK_EQ(qb_rb_chunk_write(rb, "abcde", 5), 5);
+	CHECK_EQ(qb_rb_chunk_write(rb, buffer, 4085), -EINVAL);
+	CHECK_EQ_COMPAT(qb_rb_chunk_read(rb, buffer, 10, 0), -ETIMEDOUT, 5, "rb-overwrite-long");
 	qb_rb_close(rb);
 }
 
@@ -568,6 +581,7 @@ int main(void)
 	RUN(without_a_semaphore_nothing_waits_or_counts);
 	RUN(overwriting_drops_the_oldest);
 	RUN(overwriting_with_a_semaphore_counts_what_is_there);
+	RUN(a_chunk_that_never_fits_costs_no_other_its_place);
 	RUN(a_missing_ring_cannot_be_opened);
 	RUN(an_opened_ring_is_the_same_ring);
 	RUN(opening_for_one_process_empties_the_count);

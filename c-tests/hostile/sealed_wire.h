@@ -52,7 +52,8 @@ static inline _Atomic uint32_t *s_lane(int lane, uint32_t index)
 /* How long the memory is for messages of that size. */
 static inline void s_lengths(uint32_t max)
 {
-	size_t lane = (((size_t)max + 7) / 8 * 8 + 32) * 2;
+	size_t ring = ((size_t)max + 13 + 4095) / 4096 * 4096, most = ring + ring / 7;
+	size_t lane = ((most + 7) / 8 * 8 + 32) * 2;
 
 	lane = (lane + 4095) / 4096 * 4096;
 	s.lane_words = (uint32_t)(lane / 4);

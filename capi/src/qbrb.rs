@@ -260,9 +260,13 @@ pub unsafe extern "C" fn qb_rb_chunk_read(
     len: size_t,
     ms_timeout: i32,
 ) -> ssize_t {
-    // SAFETY: forwards this function's own contract, one argument each.
-    let (rb, out) = unsafe { (borrow(rb), bytes_mut(data_out, len)) };
-    let (Some(rb), Some(out)) = (rb, out) else {
+    // SAFETY: forwards this function's own contract.
+    let Some(rb) = (unsafe { borrow(rb) }) else {
+        return BAD_ARG;
+    };
+    // Any length means "long enough", also one that no object has.
+    // SAFETY: `len` bytes are writable by this function's contract, so fewer are.
+    let Some(out) = (unsafe { bytes_mut(data_out, len.min(rb.0.most())) }) else {
         return BAD_ARG;
     };
     count(rb.0.read(out, wait(ms_timeout)))

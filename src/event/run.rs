@@ -72,6 +72,13 @@ impl Loop {
     /// Dispatches until [`stop`](Loop::stop). May be called from a callback: the inner call continues with what the outer
     /// one has queued.
     pub fn run(&self) {
+        // A run inside a callback waits as well, so that a stop has to wake it.
+        let outer = self.dispatcher.swap(0, Ordering::Relaxed);
+        self.iterate();
+        self.dispatcher.store(outer, Ordering::Relaxed);
+    }
+
+    fn iterate(&self) {
         let mut batch = Batch::new();
         self.stop.store(false, Ordering::SeqCst);
         let mut state = self.lock();
@@ -95,13 +102,16 @@ impl Loop {
             if self.stop.load(Ordering::Relaxed) {
                 return; // from another thread or a signal handler
             }
-            let Some(highest) = state.highest_queued() else {
+            let Some(mut highest) = state.highest_queued() else {
                 threshold = below(threshold);
                 continue;
             };
-            // Iterations without anything to dispatch would follow at once; skip to the first one with.
+            // Iterations without anything to dispatch would follow at once, each with a signal if there is one; skip to the
+            // first one with.
             while highest < threshold {
                 threshold = below(threshold);
+                state.collect_signal();
+                highest = state.highest_queued().unwrap_or(highest);
             }
             waited = false;
             if self.turns(&mut state, threshold) {

@@ -256,6 +256,13 @@ impl Ring {
         Ok(len)
     }
 
+    /// No chunk has more bytes than this.
+    #[must_use]
+    #[inline]
+    pub fn most(&self) -> usize {
+        self.files.data().len()
+    }
+
     /// Bytes that are free, the 12 bytes of margin of the next chunk included.
     pub fn space_free(&self) -> Result<usize> {
         Writer::shared(&self.files).space_free()

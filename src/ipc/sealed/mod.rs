@@ -34,6 +34,7 @@ pub(in crate::ipc) use listen::Listener;
 pub(in crate::ipc) use talk::{Bell, Talker};
 
 use crate::lane::{self, Cells};
+use crate::rb;
 use crate::shm::{Mapping, SharedWord, Trusted};
 use crate::sys::memfd;
 use crate::sys::mmap::page_size;
@@ -79,10 +80,13 @@ pub(in crate::ipc) struct Segment {
     lanes_at: usize,
 }
 
-/// How long the memory for messages of that size is: lanes in whole pages behind a page of words. A response may be longer than
-/// what was agreed, as long as the ring of a classic connection would hold it: so a lane has twice that ring's length.
+/// How long the memory for messages of that size is: lanes in whole pages behind a page of words. What the C library's ring for
+/// that size holds always finds room, also a response that is longer than what was agreed on: a record is padded to 8 bytes and
+/// a chunk to 4, which with a header of 16 bytes in each message is a seventh more at most.
 pub(in crate::ipc) fn lengths(max_msg_size: u32) -> Result<(usize, usize)> {
-    let lane = lane::bytes_for(crate::rb::data_len(max_msg_size as usize)?)?.next_multiple_of(page_size());
+    let ring = rb::data_len(max_msg_size as usize)?;
+    let lane = lane::bytes_for(ring + ring / 7).or_else(|_| lane::bytes_for(max_msg_size as usize))?;
+    let lane = lane.next_multiple_of(page_size());
     let whole = lane.checked_mul(TAILS.len()).and_then(|n| n.checked_add(page_size()));
     Ok((lane, whole.ok_or(Error::Os(libc::EFBIG))?))
 }

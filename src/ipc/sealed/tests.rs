@@ -148,6 +148,26 @@ fn a_message_too_large_for_the_buffer_stays() {
     assert_eq!(e.take().as_deref(), Some("0123456789"));
 }
 
+/// In the worst case a lane has half of its room: see `lane`.
+#[test]
+fn what_the_classic_ring_holds_finds_room_wherever_an_empty_lane_stands() {
+    let ring = crate::rb::data_len(1000).unwrap();
+    for before in 0..400 {
+        for len in [16, 20, 33, 100, 1000, ring - 12] {
+            let mut e = ends(1000);
+            for _ in 0..before {
+                e.send("0123456789");
+                e.take().unwrap();
+            }
+            let message = vec![1; len];
+            let chunk = 8 + len.next_multiple_of(4);
+            for _ in 0..(ring - 4) / chunk {
+                assert!(e.talker.send(&[&message], e.peer.as_fd()).is_ok(), "{before} {len}");
+            }
+        }
+    }
+}
+
 #[test]
 fn memory_of_another_size_is_refused() {
     let (_, fd) = Segment::make(1000).unwrap();
