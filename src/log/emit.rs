@@ -8,7 +8,7 @@ use super::config::Config;
 use super::format::{self, Line};
 use super::live::{self, Delivery, Dest, EMITTING, Flag, LOCKED, Live, LiveBlackbox, LiveSlot, MASK, SLOTS};
 use super::logger::Legacy;
-use super::recipe::Recipe;
+use super::recipe::{HEADER, Recipe, shorter_than};
 use super::site::{Key, SiteHead, SiteRef};
 use super::worker::{self, Queue};
 use super::{Level, gate, logger};
@@ -106,9 +106,12 @@ fn record<M: Message>(
     message: &mut M,
     last: bool,
 ) -> Result<()> {
-    let LiveBlackbox { store, size, .. } = blackbox;
-    let Some(recipe) = message.recipe() else { return store.append(site, time, message.serial(*size)) };
-    let Some(room) = recipe.room(*size) else { return store.append_substitute(site, time) };
+    let LiveBlackbox { store, line, .. } = blackbox;
+    let Some(recipe) = message.recipe() else {
+        let size = shorter_than(*line, HEADER + site.function().count_bytes() + 1);
+        return store.append(site, time, message.serial(size));
+    };
+    let Some(room) = recipe.room(*line) else { return store.append_substitute(site, time) };
     let len = recipe.fixed().or_else(|| message.measure(recipe, room, last));
     match len.filter(|len| *len <= room) {
         Some(len) => {
