@@ -82,7 +82,7 @@ static void the_blackbox_keeps_long_messages_readable(void)
 	qb_log_ctl(QB_LOG_BLACKBOX, QB_LOG_CONF_MAX_LINE_LEN, 4096);
 	qb_log(LOG_INFO, "%s%s%s%s", text, text, text, text);
 	last_record("Log message too long to be stored in the blackbox.  Maximum is QB_LOG_MAX_LEN");
-	text[507] = '\0';
+	text[508] = '\0'; /* 512 bytes with the format */
 	qb_log(LOG_INFO, "%s", text);
 	last_record(text);
 	qb_log_ctl(QB_LOG_BLACKBOX, QB_LOG_CONF_MAX_LINE_LEN, 10);

@@ -3,6 +3,8 @@
 #define _GNU_SOURCE
 #include "log-common.h"
 
+#include <sys/time.h>
+
 /* Rows log-thread-restart and log-thread-unstarted. */
 static void the_thread_can_be_started_again(void)
 {
@@ -167,6 +169,153 @@ static void targets_may_come_and_go_while_threads_log(void)
 	qb_log_fini();
 }
 
+static void end_logging(int n)
+{
+	(void)n;
+	qb_log_fini();
+	_exit(0);
+}
+
+/* Row log-handler-ends. */
+static void logging_can_be_ended_by_a_signal_handler_whatever_it_interrupted(void)
+{
+	int hung = 0;
+
+	for (int i = 0; i < 60 && hung == 0; i++) {
+		int status = 0;
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			struct itimerval soon = { .it_value = { 0, 2000 + i * 37 } };
+			struct sigaction act = { .sa_handler = end_logging };
+			int32_t t;
+
+			start();
+			t = qb_log_file_open("/dev/null");
+			qb_log_ctl(t, QB_LOG_CONF_THREADED, i % 2);
+			qb_log_thread_start();
+			wants_all(t);
+			sigaction(SIGVTALRM, &act, NULL);
+			alarm(10);
+			setitimer(ITIMER_VIRTUAL, &soon, NULL);
+			log_until_told(NULL);
+		}
+		waitpid(pid, &status, 0);
+		hung += status != 0;
+	}
+	CHECK_EQ(hung, 0);
+}
+
+static void *dump_until_told(void *arg)
+{
+	(void)arg;
+	while (!stop_logging) {
+		qb_log_blackbox_write_to_file("/dev/null");
+	}
+	return NULL;
+}
+
+/* Row log-blackbox-fork. */
+static void a_child_that_was_forked_during_a_dump_can_end_logging(void)
+{
+	pthread_t id[2];
+
+	start();
+	qb_log_ctl(QB_LOG_BLACKBOX, QB_LOG_CONF_SIZE, 40960);
+	wants_all(QB_LOG_BLACKBOX);
+	for (int i = 0; i < 2; i++) {
+		pthread_create(&id[i], NULL, dump_until_told, NULL);
+	}
+	for (int i = 0; i < 200; i++) {
+		int status = 0;
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			alarm(10);
+			qb_log(LOG_INFO, "child");
+			qb_log_fini();
+			_exit(0);
+		}
+		waitpid(pid, &status, 0);
+		CHECK_EQ(status, 0);
+	}
+	stop_logging = 1;
+	for (int i = 0; i < 2; i++) {
+		pthread_join(id[i], NULL);
+	}
+	qb_log_fini();
+}
+
+static int stopped, go_on;
+
+static void stop_here(int n)
+{
+	(void)n;
+	__atomic_store_n(&stopped, 1, __ATOMIC_RELEASE);
+	while (!__atomic_load_n(&go_on, __ATOMIC_ACQUIRE)) {
+		usleep(20);
+	}
+	__atomic_store_n(&stopped, 0, __ATOMIC_RELEASE);
+}
+
+/* Row log-concurrent. */
+static void a_thread_that_is_stopped_in_a_log_call_stops_nobody_else(void)
+{
+	struct sigaction act = { .sa_handler = stop_here };
+	pthread_t id;
+
+	start();
+	qb_log_ctl(QB_LOG_BLACKBOX, QB_LOG_CONF_SIZE, 4096);
+	wants_all(QB_LOG_BLACKBOX);
+	sigaction(SIGUSR1, &act, NULL);
+	pthread_create(&id, NULL, log_until_told, NULL);
+	for (int i = 0; i < 300; i++) {
+		usleep(100);
+		go_on = 0;
+		pthread_kill(id, SIGUSR1);
+		while (!__atomic_load_n(&stopped, __ATOMIC_ACQUIRE)) {
+			usleep(20);
+		}
+		qb_log(LOG_INFO, "meanwhile");
+		__atomic_store_n(&go_on, 1, __ATOMIC_RELEASE);
+		while (__atomic_load_n(&stopped, __ATOMIC_ACQUIRE)) {
+			usleep(20);
+		}
+	}
+	stop_logging = 1;
+	pthread_join(id, NULL);
+	qb_log_fini();
+}
+
+static volatile int handled;
+
+static void note(int n)
+{
+	(void)n;
+	handled++;
+}
+
+/* Row log-thread-signals. */
+static void signals_are_left_to_the_threads_of_the_program(void)
+{
+	struct sigaction act = { .sa_handler = note };
+	sigset_t set, before;
+
+	sigaction(SIGUSR1, &act, NULL);
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	start();
+	CHECK_EQ(qb_log_thread_start(), 0);
+	pthread_sigmask(SIG_BLOCK, &set, &before);
+	CHECK_EQ(sigismember(&before, SIGUSR1), 0);
+	kill(getpid(), SIGUSR1);
+	usleep(100000);
+	CHECK_EQ(handled, 0);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	CHECK_EQ(handled, 1);
+	qb_log_fini();
+}
+
 int main(void)
 {
 	RUN_OURS(the_thread_can_be_started_again, "log-thread-restart");
@@ -176,5 +325,9 @@ int main(void)
 	RUN_OURS(a_forked_child_logs, "log-blackbox-fork");
 	RUN_OURS(forks_while_threads_log_do_not_hang, "log-thread-restart");
 	RUN_OURS(targets_may_come_and_go_while_threads_log, "log-concurrent");
+	RUN_OURS(logging_can_be_ended_by_a_signal_handler_whatever_it_interrupted, "log-handler-ends");
+	RUN_OURS(a_child_that_was_forked_during_a_dump_can_end_logging, "log-blackbox-fork");
+	RUN_OURS(a_thread_that_is_stopped_in_a_log_call_stops_nobody_else, "log-concurrent");
+	RUN_OURS(signals_are_left_to_the_threads_of_the_program, "log-thread-signals");
 	return check_done();
 }

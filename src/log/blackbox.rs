@@ -21,6 +21,7 @@ use std::sync::atomic::{
     AtomicBool,
     Ordering::{Acquire, Relaxed, Release},
 };
+use std::time::Duration;
 
 /// The longest serialized message.
 pub const MAX_MESSAGE: usize = 512;
@@ -34,7 +35,7 @@ pub const TOO_LONG: &[u8] =
 pub struct Store {
     files: RingFiles,
     /// A thread is writing. Not a mutex, so that a signal handler and a forked child can do without it.
-    busy: AtomicBool,
+    busy: Busy,
     dir: Dir,
     owner: u32,
 }
@@ -59,7 +60,7 @@ impl Store {
         let holder = std::fs::metadata(&path)?.uid();
         let dir = Dir::open(&path, &[holder])?;
         let files = RingFiles::create_in(&dir, file, &path.join(file), size, 0, None, 0o600, false, true)?;
-        Ok(Self { files, busy: AtomicBool::new(false), dir, owner })
+        Ok(Self { files, busy: Busy::default(), dir, owner })
     }
 
     /// Appends one record; the oldest ones make room. A record for which the ring is too short is skipped. `packed` is the serialized
@@ -88,7 +89,7 @@ impl Store {
         if !self.files.size().fits(len) {
             return Err(Error::TooBig);
         }
-        let _turn = Turn::wait(&self.busy);
+        let _turn = Turn::wait(&self.busy).ok_or(Error::Busy)?;
         let ring = self.files.view();
         let mut writer = Writer::shared(ring);
         let claim = claim(&mut writer, ring, len)?;
@@ -118,7 +119,7 @@ impl Store {
         if !ring.size().fits(len) {
             return Err(Error::TooBig);
         }
-        let _turn = Turn::wait(&self.busy);
+        let _turn = Turn::wait(&self.busy).ok_or(Error::Busy)?;
         let mut writer = Writer::shared(ring);
         let claim = claim(&mut writer, ring, len)?;
         let record = self.files.window(writer.offset(&claim), len)?;
@@ -139,7 +140,7 @@ impl Store {
 
     /// In a forked child, where the thread that had the turn may not exist.
     pub fn forked(&self) {
-        self.busy.store(false, Release);
+        self.busy.taken.store(false, Release);
     }
 
     /// Writes the dump: two headers and the ring as it is. Returns the bytes written. For signal handlers: allocates nothing and
@@ -238,32 +239,53 @@ fn header(record: &mut [u8], function: &[u8], site: &SiteRef<'_>, time: Stamp, m
     rest[16..20].copy_from_slice(&(message as u32).to_ne_bytes());
 }
 
+/// Who may write.
+#[derive(Debug, Default)]
+struct Busy {
+    taken: AtomicBool,
+    /// The one who has the turn keeps it so long that nobody waits for it any more.
+    stuck: AtomicBool,
+}
+
 /// The right to write.
 struct Turn<'a>(&'a AtomicBool);
+
+/// How often a thread waits a millisecond for its turn. Whoever has it longer was stopped (a signal handler that does not return), not
+/// just preempted.
+const PATIENCE: u32 = 1000;
 
 impl<'a> Turn<'a> {
     /// None while another thread has it.
     #[inline]
-    fn take(busy: &'a AtomicBool) -> Option<Self> {
+    fn take(busy: &'a Busy) -> Option<Self> {
         // Not `then_some`: a `Turn` that is made and dropped gives away what another thread has.
-        busy.compare_exchange(false, true, Acquire, Relaxed).is_ok().then(|| Self(busy))
+        busy.taken.compare_exchange(false, true, Acquire, Relaxed).is_ok().then(|| Self(&busy.taken))
     }
 
+    /// None when the one who has it does not go on.
     #[inline]
-    fn wait(busy: &'a AtomicBool) -> Self {
-        Self::take(busy).unwrap_or_else(|| Self::wait_long(busy))
+    fn wait(busy: &'a Busy) -> Option<Self> {
+        Self::take(busy).or_else(|| Self::wait_long(busy))
     }
 
     #[cold]
-    fn wait_long(busy: &'a AtomicBool) -> Self {
-        for tries in 0u32.. {
+    fn wait_long(busy: &'a Busy) -> Option<Self> {
+        let patience = if busy.stuck.load(Relaxed) { 0 } else { PATIENCE };
+        for tries in 0..200 + patience {
             if let Some(turn) = Self::take(busy) {
-                return turn;
+                busy.stuck.store(false, Relaxed);
+                return Some(turn);
             }
-            // The one who has it is either about to finish or was preempted.
-            if tries < 20 { std::hint::spin_loop() } else { std::thread::yield_now() }
+            match tries {
+                // The one who has it is either about to finish or was preempted.
+                0..20 => std::hint::spin_loop(),
+                20..200 => std::thread::yield_now(),
+                // By this thread, perhaps, whose priority is higher: yielding does not let it go on.
+                _ => std::thread::sleep(Duration::from_millis(1)),
+            }
         }
-        Self(busy)
+        busy.stuck.store(true, Relaxed);
+        None
     }
 }
 

@@ -8,21 +8,30 @@ use super::config::Config;
 use super::format::{self, Line};
 use super::live::{self, Delivery, Dest, EMITTING, Flag, LOCKED, Live, LiveBlackbox, LiveSlot, MASK, SLOTS};
 use super::logger::Legacy;
-use super::recipe::Recipe;
+use super::recipe::{HEADER, Recipe, shorter_than};
 use super::site::{Key, SiteHead, SiteRef};
 use super::worker::{self, Queue};
 use super::{Level, gate, logger};
 use crate::shm::Window;
 use crate::sys::calendar::{self, Stamp};
 use crate::{Error, Result};
+use std::cell::Cell;
 use std::ffi::CStr;
 use std::fmt;
 use std::fs::File;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, MutexGuard, PoisonError, RwLock, TryLockError};
+use std::sync::{Arc, MutexGuard, RwLock, RwLockWriteGuard, TryLockError};
+use std::time::Duration;
+
+type BlackboxGuard = RwLockWriteGuard<'static, Option<Arc<Store>>>;
 
 /// The open blackbox once more, where a signal handler finds it without the configuration.
 static BLACKBOX: RwLock<Option<Arc<Store>>> = RwLock::new(None);
+
+thread_local! {
+    /// This thread may have [`BLACKBOX`] locked for reading.
+    static DUMPING: Cell<bool> = const { Cell::new(false) };
+}
 
 /// The library's own messages.
 pub const LIBRARY_TAG: u32 = 1 << 31;
@@ -97,9 +106,12 @@ fn record<M: Message>(
     message: &mut M,
     last: bool,
 ) -> Result<()> {
-    let LiveBlackbox { store, size, .. } = blackbox;
-    let Some(recipe) = message.recipe() else { return store.append(site, time, message.serial(*size)) };
-    let Some(room) = recipe.room(*size) else { return store.append_substitute(site, time) };
+    let LiveBlackbox { store, line, .. } = blackbox;
+    let Some(recipe) = message.recipe() else {
+        let size = shorter_than(*line, HEADER + site.function().count_bytes() + 1);
+        return store.append(site, time, message.serial(size));
+    };
+    let Some(room) = recipe.room(*line) else { return store.append_substitute(site, time) };
     let len = recipe.fixed().or_else(|| message.measure(recipe, room, last));
     match len.filter(|len| *len <= room) {
         Some(len) => {
@@ -214,6 +226,7 @@ pub(super) fn settle() {
 /// All locks of this room, for `fork()`.
 pub(super) struct Quiet {
     pub queue: MutexGuard<'static, Queue>,
+    _blackbox: Option<BlackboxGuard>,
     _live: live::Frozen,
     _config: MutexGuard<'static, Config>,
     _gate: Option<gate::Closed>,
@@ -223,22 +236,54 @@ pub(super) fn quiet() -> Quiet {
     let gate = gate::close(250);
     let config = super::config::lock_bare();
     let live = live::freeze();
-    Quiet { queue: worker::queue(), _live: live, _config: config, _gate: gate }
+    let blackbox = write_blackbox(250);
+    Quiet { queue: worker::queue_bare(), _blackbox: blackbox, _live: live, _config: config, _gate: gate }
+}
+
+/// The place of the blackbox, once nobody dumps; that is waited for about so many milliseconds.
+fn write_blackbox(patience: u32) -> Option<BlackboxGuard> {
+    if DUMPING.get() {
+        return None; // this thread would wait for itself
+    }
+    for _ in 0..=patience {
+        match BLACKBOX.try_write() {
+            Ok(place) => return Some(place),
+            Err(TryLockError::Poisoned(place)) => return Some(place.into_inner()),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
+    None
 }
 
 /// The blackbox that dumps come from.
 pub(super) fn set_blackbox(store: Option<Arc<Store>>) {
-    let old = {
-        let mut place = BLACKBOX.write().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *place, store)
+    let Some(mut place) = write_blackbox(2000) else {
+        // Who dumps does not go on: perhaps this very thread, if a signal handler is at work. The files go, the rest stays.
+        let _ = with_blackbox(|old| {
+            old.close();
+            Ok(())
+        });
+        return;
     };
+    let old = std::mem::replace(&mut *place, store);
+    drop(place);
     if let Some(old) = old {
         old.close();
     }
 }
 
+/// Puts the thread's flag back.
+struct Dumping(bool);
+
+impl Drop for Dumping {
+    fn drop(&mut self) {
+        DUMPING.set(self.0);
+    }
+}
+
 /// Runs `f` on the open blackbox; [`Error::NotFound`] if there is none. For signal handlers: no allocation, and no waiting for a lock.
 fn with_blackbox<R>(f: impl FnOnce(&Store) -> Result<R>) -> Result<R> {
+    let _dumping = Dumping(DUMPING.replace(true));
     for _ in 0..1000 {
         match BLACKBOX.try_read() {
             Ok(place) => return place.as_deref().ok_or(Error::NotFound).and_then(f),
@@ -249,6 +294,11 @@ fn with_blackbox<R>(f: impl FnOnce(&Store) -> Result<R>) -> Result<R> {
         }
     }
     Err(Error::Busy)
+}
+
+/// True if this thread was interrupted while it dumps.
+pub(super) fn is_dumping() -> bool {
+    DUMPING.get()
 }
 
 /// True if there is a blackbox to dump.

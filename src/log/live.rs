@@ -4,7 +4,7 @@
 //! Also the per-thread flags: `EMITTING` (this thread is inside a log call, so a message logged by a target's function is
 //! dropped) and `LOCKED` (this thread holds one of the locks of this room, so a signal handler on it must not wait for one).
 
-use super::blackbox::{MAX_MESSAGE, Store};
+use super::blackbox::Store;
 use super::format::Format;
 use super::site::SiteRef;
 use crate::sys::calendar::Stamp;
@@ -110,8 +110,8 @@ pub(super) struct Live {
 pub(super) struct LiveBlackbox {
     pub bit: u32,
     pub store: Arc<Store>,
-    /// What a serialized message has to be shorter than.
-    pub size: usize,
+    /// As it was set: see [`shorter_than`](super::recipe::shorter_than).
+    pub line: usize,
 }
 
 impl Live {
@@ -121,8 +121,7 @@ impl Live {
             match slot.as_ref().map(|slot| (&slot.dest, slot.max_line)) {
                 Some((Dest::Sink(_), _)) => sinks |= 1 << n,
                 Some((Dest::Blackbox(store), max)) => {
-                    let size = max.min(MAX_MESSAGE);
-                    blackbox = Some(LiveBlackbox { bit: 1 << n, store: Arc::clone(store), size });
+                    blackbox = Some(LiveBlackbox { bit: 1 << n, store: Arc::clone(store), line: max });
                 }
                 None => (),
             }

@@ -131,7 +131,8 @@ pub fn init(name: &CStr, facility: i32, priority: u8, statics: Statics) -> Resul
 
 /// Ends it: queued messages are written, enabled targets closed, rules and ranges forgotten. Callsites stay where they are.
 pub fn fini() {
-    if !is_running() {
+    // With a lock held, that is in a signal handler that came at a bad moment, nothing can be ended.
+    if !is_running() || LOCKED.get() {
         return;
     }
     // First the worker, while it can still say how many messages it lost.
@@ -340,7 +341,7 @@ thread_local! {
 
 /// Before `fork()`: waits (a moment at most) until no thread is inside a target, and keeps them out.
 pub fn fork_prepare() {
-    if EMITTING.get() || LOCKED.get() {
+    if EMITTING.get() || LOCKED.get() || emit::is_dumping() {
         return; // fork() from a target's function or a signal handler: the child has to do without
     }
     let quiet = emit::quiet();
@@ -356,5 +357,6 @@ pub fn fork_parent() {
 pub fn fork_child() {
     let mut quiet = FORKING.try_with(Cell::take).ok().flatten();
     worker::forked(quiet.as_mut());
+    drop(quiet);
     emit::blackbox_forked();
 }

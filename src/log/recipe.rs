@@ -4,6 +4,7 @@
 //! Recipes are made where memory is allocated anyway: when the blackbox is enabled, and when a callsite is made after that. A log
 //! call, which may be in a signal handler, only reads them.
 
+use super::blackbox::MAX_MESSAGE;
 use super::site::{Key, SiteHead};
 use crate::Result;
 use crate::shm::Window;
@@ -22,6 +23,13 @@ pub struct Step {
     pub op: u8,
     /// Of a string: the most bytes, or less than 0.
     pub precision: i32,
+}
+
+/// What a message has to be shorter than, for lines of `line` bytes and `front` bytes in front of it: the reference counts those as
+/// room too, and its reader takes [`MAX_MESSAGE`].
+#[inline]
+pub(super) fn shorter_than(line: usize, front: usize) -> usize {
+    (line + front).min(MAX_MESSAGE + 1)
 }
 
 /// A format as it was read.
@@ -82,10 +90,10 @@ impl Recipe {
         self.record.len()
     }
 
-    /// How long the arguments may be in a message of fewer than `size` bytes; None if there is no room even for the format.
+    /// How long the arguments may be for lines of `line` bytes; None if there is no room even for the format.
     #[inline]
-    pub(super) fn room(&self, size: usize) -> Option<usize> {
-        size.checked_sub(1)?.checked_sub(self.record.len() - self.format)
+    pub(super) fn room(&self, line: usize) -> Option<usize> {
+        shorter_than(line, self.format).checked_sub(1)?.checked_sub(self.record.len() - self.format)
     }
 
     /// Writes a record without its arguments; returns the place for these.

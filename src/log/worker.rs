@@ -8,9 +8,9 @@ use super::Level;
 use super::emit;
 use super::live::{Flag, LOCKED};
 use super::site::SiteRef;
-use crate::Result;
 use crate::sys::calendar::Stamp;
 use crate::sys::host;
+use crate::{Error, Result};
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -64,23 +64,59 @@ thread_local! {
     static WORKER: Cell<bool> = const { Cell::new(false) };
 }
 
-pub(super) fn queue() -> MutexGuard<'static, Queue> {
+/// The queue, locked, without the thread's flag: for `fork()`.
+pub(super) fn queue_bare() -> MutexGuard<'static, Queue> {
     QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The queue, locked. A signal handler that comes now finds the thread's flag set, and does not wait for what it interrupted.
+struct Locked {
+    queue: MutexGuard<'static, Queue>,
+    _flag: Flag,
+}
+
+/// None when a signal handler interrupted this thread while it held a lock.
+fn queue() -> Option<Locked> {
+    let flag = Flag::raise(&LOCKED)?;
+    Some(Locked { queue: queue_bare(), _flag: flag })
+}
+
+impl Locked {
+    fn wait(self) -> Self {
+        Self { queue: WORK.wait(self.queue).unwrap_or_else(PoisonError::into_inner), ..self }
+    }
+    fn wait_a_moment(self) -> Self {
+        let waited = DONE.wait_timeout(self.queue, Duration::from_millis(100));
+        Self { queue: waited.unwrap_or_else(PoisonError::into_inner).0, ..self }
+    }
+}
+
+impl std::ops::Deref for Locked {
+    type Target = Queue;
+    fn deref(&self) -> &Queue {
+        &self.queue
+    }
+}
+
+impl std::ops::DerefMut for Locked {
+    fn deref_mut(&mut self) -> &mut Queue {
+        &mut self.queue
+    }
 }
 
 /// False in a forked child whose parent had a worker: it delivers by itself until it starts one.
 pub(super) fn takes() -> bool {
-    let Some(_flag) = Flag::raise(&LOCKED) else { return false };
-    !queue().orphan
+    queue().is_some_and(|queue| !queue.orphan)
 }
 
 /// Queues a copy of the text (with its NUL), or counts it as lost beyond the limit.
 pub(super) fn post(site: SiteRef<'static>, time: Stamp, text: &[u8]) {
-    let Some(_flag) = Flag::raise(&LOCKED) else { return };
     // An early NUL ends a text for everybody.
     let len = text.iter().position(|b| *b == 0).map_or(text.len(), |at| at + 1);
+    // Also while memory is allocated: a handler had better not end logging then.
+    let Some(flag) = Flag::raise(&LOCKED) else { return };
     let entry = Entry { site, time, text: text[..len].to_vec() };
-    let mut queue = queue();
+    let mut queue = Locked { queue: queue_bare(), _flag: flag };
     let cost = ENTRY + len;
     if queue.bytes + cost > LIMIT {
         queue.dropped += 1;
@@ -106,35 +142,38 @@ fn handle(mut entry: Entry, lost: u64) {
     }
     emit::deliver_queued(&entry.site, entry.time, &mut entry.text);
     drop(entry);
-    queue().done += 1;
+    if let Some(mut queue) = queue() {
+        queue.done += 1;
+    }
     DONE.notify_all();
 }
 
 fn run() {
     WORKER.set(true);
-    let mut guard = queue();
-    loop {
-        if let Some((entry, lost)) = take(&mut guard) {
-            drop(guard);
+    while let Some(mut guard) = queue() {
+        let next = loop {
+            match take(&mut guard) {
+                None if guard.stop => return,
+                None => guard = guard.wait(),
+                next => break next,
+            }
+        };
+        drop(guard);
+        if let Some((entry, lost)) = next {
             handle(entry, lost);
-            guard = queue();
-        } else if guard.stop {
-            return;
-        } else {
-            guard = WORK.wait(guard).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
 
 /// Starts the thread unless it runs, and applies the scheduling that was asked for; when that fails the thread is stopped again.
 pub fn start() -> Result<()> {
-    let mut guard = queue();
+    let mut guard = queue().ok_or(Error::Busy)?;
     if guard.thread.is_some() {
         return Ok(());
     }
     guard.stop = false;
     guard.orphan = false;
-    let thread = std::thread::Builder::new().name("qb-log".into()).spawn(run)?;
+    let thread = host::without_signals(|| std::thread::Builder::new().name("qb-log".into()).spawn(run))?;
     let scheduled = match guard.scheduling {
         Some((policy, priority)) => host::set_scheduling(&thread, policy, priority),
         None => Ok(()),
@@ -151,20 +190,19 @@ pub fn start() -> Result<()> {
 pub fn set_scheduling(policy: i32, priority: i32) -> Result<()> {
     let plain = [libc::SCHED_OTHER, libc::SCHED_IDLE, libc::SCHED_BATCH].contains(&policy);
     let priority = if plain { 0 } else { priority };
-    let mut guard = queue();
+    let mut guard = queue().ok_or(Error::Busy)?;
     guard.scheduling = Some((policy, priority));
     guard.thread.as_ref().map_or(Ok(()), |thread| host::set_scheduling(thread, policy, priority))
 }
 
 /// Writes what is queued and ends the thread, if there is one.
 pub(super) fn stop() {
-    if WORKER.get() {
-        queue().stop = true;
-        return; // called by a target's function on the worker itself: it ends when the queue is empty
-    }
     let thread = {
-        let mut guard = queue();
+        let Some(mut guard) = queue() else { return };
         guard.stop = true;
+        if WORKER.get() {
+            return; // called by a target's function on the worker itself: it ends when the queue is empty
+        }
         guard.thread.take()
     };
     WORK.notify_all();
@@ -172,7 +210,9 @@ pub(super) fn stop() {
         let _ = thread.join();
     }
     drain_here();
-    queue().stop = false;
+    if let Some(mut queue) = queue() {
+        queue.stop = false;
+    }
 }
 
 /// Waits until everything that is queued now is delivered; delivers it itself if there is no worker.
@@ -180,7 +220,7 @@ pub(super) fn flush() {
     if WORKER.get() || super::live::EMITTING.get() {
         return; // inside a target's function: waiting for the worker could be waiting for this very call
     }
-    let mut guard = queue();
+    let Some(mut guard) = queue() else { return };
     if guard.thread.is_none() {
         drop(guard);
         return drain_here();
@@ -188,14 +228,13 @@ pub(super) fn flush() {
     let target = guard.posted;
     let start = Instant::now();
     while guard.done < target && start.elapsed() < PATIENCE {
-        let wait = DONE.wait_timeout(guard, Duration::from_millis(100));
-        guard = wait.unwrap_or_else(PoisonError::into_inner).0;
+        guard = guard.wait_a_moment();
     }
 }
 
 fn drain_here() {
     loop {
-        let next = take(&mut queue());
+        let next = queue().and_then(|mut queue| take(&mut queue));
         let Some((entry, lost)) = next else { return };
         handle(entry, lost);
     }
@@ -225,5 +264,5 @@ pub(super) fn forked(quiet: Option<&mut emit::Quiet>) {
 /// True when the worker runs.
 #[must_use]
 pub fn is_running() -> bool {
-    queue().thread.is_some()
+    queue().is_some_and(|queue| queue.thread.is_some())
 }

@@ -5,6 +5,7 @@ use super::{journal, qb_log_close_fn, qb_log_logger_fn};
 use libc::{FILE, c_char, c_int, c_void, timespec};
 use qb::log::{Delivery, Options, SLOTS, Sink};
 use qb::{Error, Result};
+use std::cell::Cell;
 use std::ffi::{CStr, CString};
 use std::sync::atomic::{
     AtomicBool, AtomicPtr,
@@ -123,6 +124,34 @@ fn open_stream(name: &CStr) -> Result<Stream> {
     Ok(Stream(stream, unsafe { libc::fileno(stream) }))
 }
 
+thread_local! {
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// This thread holds a lock of ours or the C library's. A signal handler that comes meanwhile must not wait for it.
+struct Inside(());
+
+impl Inside {
+    /// None in such a handler.
+    #[inline]
+    fn enter() -> Option<Self> {
+        (!INSIDE.replace(true)).then(|| Self(()))
+    }
+}
+
+impl Drop for Inside {
+    #[inline]
+    fn drop(&mut self) {
+        INSIDE.set(false);
+    }
+}
+
+/// The inside of a [`File`].
+struct Locked<'a> {
+    place: MutexGuard<'a, (Option<Stream>, CString)>,
+    _inside: Inside,
+}
+
 /// A log file: appended to, closed while disabled.
 pub struct File(Mutex<(Option<Stream>, CString)>);
 
@@ -134,13 +163,16 @@ impl File {
         Ok(Self(Mutex::new((Some(stream), name.to_owned()))))
     }
 
-    fn locked(&self) -> MutexGuard<'_, (Option<Stream>, CString)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// None in a signal handler that interrupted a thread in here.
+    fn locked(&self) -> Option<Locked<'_>> {
+        let inside = Inside::enter()?;
+        Some(Locked { place: self.0.lock().unwrap_or_else(PoisonError::into_inner), _inside: inside })
     }
 
     /// Goes on in a new file, or in a new one of the same name.
     pub fn reopen(&self, slot: usize, name: Option<&CStr>) -> Result<()> {
-        let mut place = self.locked();
+        let mut locked = self.locked().ok_or(Error::Busy)?;
+        let place = &mut *locked.place;
         let name = name.map_or_else(|| place.1.clone(), CStr::to_owned);
         let stream = open_stream(&name)?;
         USER_DATA[slot].store(stream.0.cast(), Release);
@@ -154,11 +186,13 @@ pub static FILES: Mutex<[Option<Arc<File>>; SLOTS]> = Mutex::new([const { None }
 
 /// The file of a slot.
 pub fn file(slot: usize) -> Option<Arc<File>> {
+    let _inside = Inside::enter()?;
     FILES.lock().unwrap_or_else(PoisonError::into_inner).get(slot)?.clone()
 }
 
 /// Remembers or forgets the file of a slot.
 pub fn set_file(slot: usize, file: Option<Arc<File>>) {
+    let Some(_inside) = Inside::enter() else { return };
     let mut files = FILES.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(place) = files.get_mut(slot) {
         *place = file;
@@ -167,12 +201,15 @@ pub fn set_file(slot: usize, file: Option<Arc<File>>) {
 
 impl Sink for File {
     fn log(&self, d: &Delivery<'_>) {
-        if let Some(stream) = &self.locked().0 {
+        if let Some(locked) = self.locked()
+            && let Some(stream) = &locked.place.0
+        {
             write_through(stream, d.text, d.options.sync);
         }
     }
     fn open(&self, slot: usize, _: &Options) -> Result<()> {
-        let mut place = self.locked();
+        let mut locked = self.locked().ok_or(Error::Busy)?;
+        let place = &mut *locked.place;
         if place.0.is_none() {
             let stream = open_stream(&place.1)?;
             USER_DATA[slot].store(stream.0.cast(), Release);
@@ -182,10 +219,13 @@ impl Sink for File {
     }
     fn close(&self, slot: usize) {
         USER_DATA[slot].store(std::ptr::null_mut(), Release);
-        self.locked().0 = None;
+        self.abandon();
     }
     fn abandon(&self) {
-        self.locked().0 = None;
+        // In a handler that interrupted a write, the stream stays as it is; it goes with the last who has this file.
+        if let Some(mut locked) = self.locked() {
+            locked.place.0 = None;
+        }
     }
 }
 
@@ -263,20 +303,24 @@ impl Sink for Syslog {
         if d.options.journal {
             return journal::send(severity, d);
         }
+        let Some(_inside) = Inside::enter() else { return };
         // SAFETY: the format takes one C string, and the line ends in a NUL.
         unsafe { libc::syslog(severity, c"%s".as_ptr(), d.text.as_ptr()) };
     }
     fn open(&self, _: usize, options: &Options) -> Result<()> {
+        let _inside = Inside::enter().ok_or(Error::Busy)?;
         self.connect(options);
         Ok(())
     }
     fn close(&self, _: usize) {
+        let Some(_inside) = Inside::enter() else { return };
         if !self.journal.load(Acquire) {
             // SAFETY: takes nothing.
             unsafe { libc::closelog() };
         }
     }
     fn reload(&self, _: usize, options: &Options) {
+        let Some(_inside) = Inside::enter() else { return };
         // SAFETY: takes nothing.
         unsafe { libc::closelog() };
         self.connect(options);
