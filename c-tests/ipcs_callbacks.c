@@ -259,8 +259,49 @@ static void handlers_may_be_left_out(void)
 	kit_end(k);
 }
 
+/* Commands of this program: run the main loop in msg_process; leave a number in the trace. */
+enum { NEST = 1000, NOTE };
+
+static int more(qb_ipcs_connection_t *c, const struct kit_request *r)
+{
+	char word[16];
+
+	(void)c;
+	if (r->hdr.id == NEST) {
+		kit_trace("<nest");
+		for (int turn = 0; turn < 20; turn++) {
+			ml_turn(10);
+		}
+		kit_trace("nest>");
+	} else if (r->hdr.id == NOTE) {
+		snprintf(word, sizeof word, "%d", r->arg[0]);
+		kit_trace(word);
+	}
+	return r->hdr.id == NEST || r->hdr.id == NOTE;
+}
+
+static void a_main_loop_inside_msg_process_handles_each_request_once(void)
+{
+	struct kit *k = kit_new(T);
+	qb_ipcc_connection_t *c;
+
+	kit_start(k);
+	c = kit_connect(k, 8192);
+	CHECK(kit_send(c, NEST, 0, 0) > 0);
+	for (int i = 1; i <= 3; i++) {
+		CHECK(kit_send(c, NOTE, i, 0) > 0);
+	}
+	CHECK_EQ(kit_echo(c, 64), 0);
+	KIT_WAIT(strstr(k->trace, "nest>") != NULL);
+	/* In shared memory a request stays where it is until msg_process returns, and those behind it wait. */
+	CHECK_STR(k->trace, T == QB_IPC_SHM ? "accept created <nest nest> 1 2 3" : "accept created <nest 1 2 3 nest>");
+	qb_ipcc_disconnect(c);
+	kit_end(k);
+}
+
 int main(int argc, char **argv)
 {
+	ks_more = more;
 	kit_main(argc, argv);
 	for (int transport = 0; transport < 2; transport++) {
 		T = transport == 0 ? QB_IPC_SHM : QB_IPC_SOCKET;
@@ -283,6 +324,7 @@ int main(int argc, char **argv)
 		RUN_OURS(sends_in_destroyed_fail_cleanly, "ipc-reentrant-end");
 		RUN_T(a_response_may_be_sent_from_created);
 		RUN_T(handlers_may_be_left_out);
+		RUN_OURS(a_main_loop_inside_msg_process_handles_each_request_once, "ipc-nested-main-loop");
 	}
 	return check_done();
 }

@@ -21,8 +21,11 @@ check-faults-classic: $(B)/c-tests/faults
 check-leaks-classic: $(B)/c-tests/leaks
 	LIBQB_SEALED=0 $(ON_OURS) $< $(LEAK_CYCLES) $(LEAK_KILLS)
 
-CHECKS += check-fork check-scale
-.PHONY: check-faults-classic check-leaks-classic check-fork check-scale check-scale-full stress-sealed tsan-sealed asan-sealed
+check-callbacks-classic: all $(B)/c-tests/ipcs_callbacks
+	LIBQB_SEALED=0 $(ON_OURS) $(B)/c-tests/ipcs_callbacks
+
+CHECKS += check-fork check-scale check-callbacks-classic
+.PHONY: check-callbacks-classic check-faults-classic check-leaks-classic check-fork check-scale check-scale-full stress-sealed tsan-sealed asan-sealed
 check-fork: all $(B)/c-tests/sealed/fork
 	@$(ON_OURS) $(B)/c-tests/sealed/fork
 	@LIBQB_SEALED=0 $(ON_OURS) $(B)/c-tests/sealed/fork

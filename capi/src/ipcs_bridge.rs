@@ -5,6 +5,7 @@
 use crate::qbloop::qb_loop_job_dispatch_fn;
 use libc::{c_int, c_void, gid_t, size_t, uid_t};
 use qb::ipc::{Connection, ConnectionStats, Credentials, Handler, Request, Service};
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 /// The C names.
@@ -112,7 +113,7 @@ impl Handler for CHandler {
     }
 
     fn process(&self, connection: &Arc<Connection>, request: &mut Request<'_>) -> i32 {
-        let len = request.bytes().len();
+        let len = request.size();
         let address = request.address().cast();
         // SAFETY: as above; the request's memory is valid for `len` bytes during the call.
         self.0.msg_process.map_or(0, |f| unsafe { f(handle(connection), address, len) })
@@ -129,6 +130,16 @@ impl Handler for CHandler {
             unsafe { f(handle(connection)) };
         }
     }
+}
+
+/// What a handle points to, without a count: the caller's own reference outlives the call, and the engine takes one of its own
+/// where it calls back into the application.
+///
+/// # Safety
+/// `handle` is NULL or came from this library, and the caller has a reference for the whole call.
+pub unsafe fn lend<T>(handle: *mut T) -> Option<ManuallyDrop<Arc<T>>> {
+    // SAFETY: handles are addresses inside an Arc, whose count stays what it is: this one is never dropped.
+    (!handle.is_null()).then(|| ManuallyDrop::new(unsafe { Arc::from_raw(handle) }))
 }
 
 /// An owning pointer beside the handle, so that the object outlives the call whatever callbacks do to it.

@@ -4,7 +4,7 @@
 
 use crate::handle::{BAD_ARG, Parts, borrow, bytes, count, cstr, null_errno, status};
 use crate::ipcs_bridge::{
-    CHandler, arc, handle, qb_ipc_type, qb_ipcs_connection_stats, qb_ipcs_connection_stats_2,
+    CHandler, arc, handle, lend, qb_ipc_type, qb_ipcs_connection_stats, qb_ipcs_connection_stats_2,
     qb_ipcs_connection_t, qb_ipcs_poll_handlers, qb_ipcs_rate_limit, qb_ipcs_service_handlers,
     qb_ipcs_service_t, qb_ipcs_stats,
 };
@@ -199,7 +199,7 @@ pub unsafe extern "C" fn qb_ipcs_response_send(
     size: size_t,
 ) -> ssize_t {
     // SAFETY: the caller's contract.
-    match unsafe { (arc(c), bytes(data, size)) } {
+    match unsafe { (lend(c), bytes(data, size)) } {
         (Some(connection), Some(message)) => count(connection.send_response(&[message])),
         _ => BAD_ARG,
     }
@@ -221,7 +221,7 @@ pub unsafe extern "C" fn qb_ipcs_response_sendv(
     iov_len: size_t,
 ) -> ssize_t {
     // SAFETY: the caller's contract.
-    match unsafe { (arc(c), Parts::new(iov, iov_len)) } {
+    match unsafe { (lend(c), Parts::new(iov, iov_len)) } {
         (Some(connection), Some(parts)) => count(connection.send_response(parts.as_slice())),
         _ => BAD_ARG,
     }
@@ -244,7 +244,7 @@ pub unsafe extern "C" fn qb_ipcs_event_send(
     size: size_t,
 ) -> ssize_t {
     // SAFETY: the caller's contract.
-    match unsafe { (arc(c), bytes(data, size)) } {
+    match unsafe { (lend(c), bytes(data, size)) } {
         (Some(connection), Some(message)) => count(connection.send_event(&[message])),
         _ => BAD_ARG,
     }
@@ -266,7 +266,7 @@ pub unsafe extern "C" fn qb_ipcs_event_sendv(
     iov_len: size_t,
 ) -> ssize_t {
     // SAFETY: the caller's contract.
-    match unsafe { (arc(c), Parts::new(iov, iov_len)) } {
+    match unsafe { (lend(c), Parts::new(iov, iov_len)) } {
         (Some(connection), Some(parts)) => count(connection.send_event(parts.as_slice())),
         _ => BAD_ARG,
     }

@@ -35,6 +35,12 @@ impl Balance {
         self.owed = self.owed.max(0);
     }
 
+    /// Whether handled messages are still to be announced, and not many: their bytes keep the stream readable, and fit into it
+    /// several times over.
+    pub fn is_small_debt(&self) -> bool {
+        (1..=FEW).contains(&self.owed)
+    }
+
     /// Whether handled messages are still to be announced.
     pub fn debt(&self) -> bool {
         self.owed > 0
@@ -68,6 +74,9 @@ impl Balance {
 /// Bytes taken with one system call.
 const CHUNK: usize = 256;
 
+/// Bytes that may wait to be taken together.
+const FEW: i64 = 8;
+
 /// Takes up to `want` bytes; fewer when no more are there. [`Error::Disconnected`] at the end of the stream.
 pub(super) fn take(stream: BorrowedFd<'_>, want: usize) -> Result<usize> {
     let mut bytes = [0; CHUNK];
@@ -86,6 +95,16 @@ pub(super) struct Outstanding(u32);
 impl Outstanding {
     /// Rings once more, together with what is outstanding. Returns whether everything is sent now.
     pub fn ring(&mut self, stream: BorrowedFd<'_>) -> Result<bool> {
+        if self.0 == 0 {
+            match socket::send(stream, &[0]) {
+                Ok(_) => return Ok(true),
+                Err(Error::Busy) => {
+                    self.0 = 1;
+                    return Ok(false);
+                }
+                Err(_) => return Err(Error::Disconnected),
+            }
+        }
         self.ring_times(1, stream)
     }
 
@@ -150,6 +169,19 @@ mod tests {
         assert!(balance.credit());
         balance.forgive();
         assert!(!balance.credit() && !balance.debt());
+    }
+
+    #[test]
+    fn a_debt_is_small_as_long_as_its_bytes_keep_the_stream_readable_without_filling_it() {
+        let mut balance = Balance::default();
+        assert!(!balance.is_small_debt(), "nothing is owed");
+        for _ in 0..FEW {
+            balance.handled();
+            assert!(balance.is_small_debt());
+        }
+        balance.handled();
+        assert!(!balance.is_small_debt());
+        assert!(!Balance { owed: -1 }.is_small_debt(), "a credit keeps nothing readable");
     }
 
     #[test]

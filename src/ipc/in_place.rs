@@ -10,13 +10,14 @@
 //! then, whatever becomes of the connection.
 
 use super::client::Client;
-use super::sealed::{Lent, Record, Room};
+use super::sealed::{Lent, Record, Room, Segment};
 use super::service::buffers::{Buffer, Buffers};
 use crate::sync::{AtomicBool, Mutex, Ordering};
 use crate::sys::fork;
 use crate::{Error, Result};
 use std::fmt;
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 /// Whether a message of one kind is open, and the message while its owner is away.
 pub(super) struct Slot<T> {
@@ -112,7 +113,7 @@ pub(super) struct Held {
 /// Where it is.
 pub(super) enum Memory {
     /// Where its sender, who is vouched for, wrote it.
-    Lent(Lent),
+    Lent(Lent, Arc<Segment>),
     /// A copy.
     Private(Buffer, usize),
 }
@@ -133,7 +134,7 @@ impl Held {
     /// The bytes.
     pub fn bytes(&self) -> &[u8] {
         match &self.memory {
-            Memory::Lent(lent) => lent,
+            Memory::Lent(lent, segment) => lent.bytes(segment),
             Memory::Private(buffer, len) => buffer.read(*len),
         }
     }
@@ -141,7 +142,7 @@ impl Held {
     /// Address and length, for C code: valid as long as this lives, wherever it is moved.
     pub fn place(&self) -> (NonNull<u8>, usize) {
         match &self.memory {
-            Memory::Lent(lent) => (lent.address(), lent.len()),
+            Memory::Lent(lent, segment) => (lent.address(segment), lent.len()),
             Memory::Private(buffer, len) => (NonNull::from(buffer.read(*len)).cast(), *len),
         }
     }

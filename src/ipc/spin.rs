@@ -87,7 +87,7 @@ impl Spin {
             self.skip -= 1;
             return false;
         }
-        if peer != Peer::Elsewhere || limits::spin().is_zero() || process::cpus() == 1 {
+        if peer == Peer::Here || limits::spin().is_zero() || process::cpus() == 1 {
             return false;
         }
         for _ in 0..FIRST_LOOKS {

@@ -6,7 +6,6 @@ use super::{Chunk, RingFiles, Trusted};
 use crate::ring::{Reader, Words};
 use crate::shm;
 use crate::{Error, Result};
-use std::ops::Deref;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,30 +16,31 @@ use std::time::Duration;
 pub struct Consumer {
     files: Arc<RingFiles>,
     reader: Reader<Arc<RingFiles>>,
+    /// A message is used in place: nobody gets it, or the one behind it, meanwhile.
+    lent: bool,
 }
 
-/// A message in place, for a peer that is vouched for. Keeps the memory mapped; its contents are the message only until
-/// the chunk is reclaimed.
-#[derive(Clone, Debug)]
+/// Where a message lies in the ring of a peer that is vouched for; only until the chunk is reclaimed is it the message.
+#[derive(Clone, Copy, Debug)]
 pub struct Lent {
-    files: Arc<RingFiles>,
     peer: Trusted,
     offset: usize,
     len: usize,
 }
 
-impl Deref for Lent {
-    type Target = [u8];
-    fn deref(&self) -> &[u8] {
-        self.files.data().lend(self.offset, self.len, &self.peer).unwrap_or(&[])
-    }
-}
-
 impl Lent {
-    /// The message's address, for C code, which may write there while the message is lent. Dangling when it is empty.
+    /// The message, in the files of the ring that it is in.
     #[must_use]
-    pub fn address(&self) -> NonNull<u8> {
-        let place = self.files.data().lend_address(self.offset, self.len, &self.peer);
+    #[inline]
+    pub fn bytes<'a>(&self, files: &'a RingFiles) -> &'a [u8] {
+        files.data().lend(self.offset, self.len, &self.peer).unwrap_or(&[])
+    }
+
+    /// Its address, for C code, which may write there while the message is lent. Dangling when it is empty.
+    #[must_use]
+    #[inline]
+    pub fn address(&self, files: &RingFiles) -> NonNull<u8> {
+        let place = files.data().lend_address(self.offset, self.len, &self.peer);
         place.unwrap_or(NonNull::<u64>::dangling().cast())
     }
 }
@@ -49,7 +49,14 @@ impl Consumer {
     /// The one consumer of a ring from which nothing was read yet.
     #[must_use]
     pub fn new(files: Arc<RingFiles>) -> Self {
-        Self { reader: Reader::private(Arc::clone(&files)), files }
+        Self { reader: Reader::private(Arc::clone(&files)), files, lent: false }
+    }
+
+    /// Whether a message is used in place: what is behind it cannot be seen meanwhile.
+    #[must_use]
+    #[inline]
+    pub fn is_lent(&self) -> bool {
+        self.lent
     }
 
     /// How many messages are queued, by the semaphore. [`Error::Corrupt`] for more than the ring could ever hold.
@@ -72,12 +79,15 @@ impl Consumer {
     }
 
     /// Takes one count of the semaphore and returns the next message; it stays in the ring until [`Consumer::reclaim`] or
-    /// [`Consumer::put_back`]. None without a count, and when no message stands behind the count, which is then put back.
+    /// [`Consumer::put_back`]. None without a count, when no message stands behind the count, which is then put back, and while one is lent.
     ///
     /// [`Error::Corrupt`] for an impossible length, [`Error::Disconnected`] when the files were truncated.
     #[inline]
     pub fn peek(&mut self) -> Result<Option<Chunk>> {
         shm::ready();
+        if self.lent {
+            return Ok(None);
+        }
         let semaphore = self.files.semaphore()?;
         if !semaphore.try_wait().map_err(alive)? {
             return if self.files.is_dead() { Err(Error::Disconnected) } else { Ok(None) };
@@ -104,18 +114,20 @@ impl Consumer {
     /// The message in place, when it starts at a multiple of 8 bytes and does not wrap, or the ring is mirrored.
     #[must_use]
     #[inline]
-    pub fn lend(&self, chunk: &Chunk, peer: &Trusted) -> Option<Lent> {
+    pub fn lend(&mut self, chunk: &Chunk, peer: &Trusted) -> Option<Lent> {
         let (offset, contiguous) = self.reader.place(chunk);
         let mirrored = self.files.data().span() > self.files.data().len();
         if (contiguous < chunk.len() && !mirrored) || offset % 8 != 0 || self.files.is_dead() {
             return None;
         }
-        Some(Lent { files: Arc::clone(&self.files), peer: *peer, offset, len: chunk.len() })
+        self.lent = true;
+        Some(Lent { peer: *peer, offset, len: chunk.len() })
     }
 
     /// Lets go of the message that was peeked; its space goes back to the sender.
     #[inline]
     pub fn reclaim(&mut self, chunk: Chunk) -> Result<()> {
+        self.lent = false;
         self.reader.reclaim(chunk)?;
         if self.files.is_dead() { Err(Error::Disconnected) } else { Ok(()) }
     }

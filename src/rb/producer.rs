@@ -34,11 +34,7 @@ impl Producer {
             len = len.checked_add(part.len()).ok_or(Error::TooBig)?;
         }
         let claim = self.writer.claim(len)?;
-        let mut at = 0;
-        for part in parts {
-            self.writer.fill(&claim, at, part)?;
-            at += part.len();
-        }
+        self.writer.fill_all(&claim, parts)?;
         self.writer.commit(claim, len)?;
         self.files.semaphore()?.post().map_err(alive)?;
         if self.files.is_dead() { Err(Error::Disconnected) } else { Ok(len) }

@@ -87,12 +87,17 @@ fn a_message_can_be_put_back_and_lent() {
     let scratch = Scratch::new();
     let (mut producer, mut consumer) = scratch.pair(4000);
     producer.send(&[b"hello"]).unwrap();
+    producer.send(&[b"next"]).unwrap();
     let chunk = consumer.peek().unwrap().unwrap();
     consumer.put_back(chunk).unwrap();
     let chunk = consumer.peek().unwrap().unwrap();
     let lent = consumer.lend(&chunk, &Trusted::vouch(0).unwrap()).unwrap();
-    assert_eq!(&lent[..], b"hello");
+    assert_eq!(lent.bytes(consumer.files()), b"hello");
     assert!(consumer.copy(&chunk, 3, &mut [0; 3]).is_err());
+    assert!(consumer.is_lent());
+    assert!(consumer.peek().unwrap().is_none(), "neither the same one again nor the next one");
+    consumer.reclaim(chunk).unwrap();
+    assert_eq!(take(&mut consumer).as_deref(), Some(&b"next"[..]));
     assert!(Trusted::vouch(euid()).is_some());
     assert!(Trusted::vouch(euid() + 12345).is_none());
 }
@@ -112,7 +117,7 @@ fn a_message_that_wraps_is_lent_from_a_mirrored_ring_only() {
         let chunk = consumer.peek().unwrap().unwrap();
         let lent = consumer.lend(&chunk, &Trusted::vouch(0).unwrap());
         assert_eq!(lent.is_some(), mirrored);
-        assert!(lent.is_none_or(|lent| lent[..] == [2; 2000]));
+        assert!(lent.is_none_or(|lent| lent.bytes(consumer.files()) == [2; 2000]));
         consumer.reclaim(chunk).unwrap();
     }
 }

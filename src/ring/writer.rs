@@ -170,6 +170,25 @@ impl<W: Words> Writer<W> {
         if tail.is_empty() { Ok(()) } else { self.words.copy_in(0, tail) }
     }
 
+    /// Copies the parts one after the other; [`Error::Invalid`] when they do not all fit.
+    #[inline(always)]
+    pub fn fill_all(&mut self, claim: &Claim, parts: &[&[u8]]) -> Result<()> {
+        let start = self.size.data(claim.at, 0);
+        let wraps = claim.len > self.size.bytes() - start;
+        let mut at = 0;
+        for part in parts {
+            if wraps {
+                self.fill(claim, at, part)?;
+            } else if part.len() <= claim.len - at {
+                self.words.copy_in(start + at, part)?;
+            } else {
+                return Err(Error::Invalid);
+            }
+            at += part.len();
+        }
+        Ok(())
+    }
+
     /// Hands the first `len` bytes of a claim to the reader; [`Error::Invalid`] when more than claimed.
     #[inline(always)]
     pub fn commit(&mut self, claim: Claim, len: usize) -> Result<()> {

@@ -152,8 +152,8 @@ impl Client {
     /// A record that was peeked, where it is or copied.
     fn held(&self, lane: &mut Listener, record: Record) -> Result<Held> {
         if let Some(trusted) = &self.in_place.trusted {
-            let lent = lane.lend(&record, trusted);
-            return Ok(Held { memory: Memory::Lent(lent), rest: Rest::Record(record) });
+            let memory = Memory::Lent(lane.lend(&record, trusted), lane.segment().clone());
+            return Ok(Held { memory, rest: Rest::Record(record) });
         }
         let len = record.len();
         let copied = self.in_place.workshop.buffers.take(len).and_then(|mut buffer| {

@@ -77,8 +77,13 @@ impl Listener {
     /// The message in place.
     #[inline]
     pub fn lend(&self, record: &Record, peer: &Trusted) -> Lent {
-        let Lane { segment, offset, .. } = self.lane.cells();
-        Lent { segment: segment.clone(), offset: offset + record.offset(), len: record.len(), peer: *peer }
+        Lent { offset: self.lane.cells().offset + record.offset(), len: record.len(), peer: *peer }
+    }
+
+    /// The memory that messages are in.
+    #[inline]
+    pub fn segment(&self) -> &Arc<Segment> {
+        &self.lane.cells().segment
     }
 
     /// Lets go of the message.

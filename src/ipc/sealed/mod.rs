@@ -40,7 +40,6 @@ use crate::sys::memfd;
 use crate::sys::mmap::page_size;
 use crate::wire::Features;
 use crate::{Error, Result};
-use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::{Arc, OnceLock};
@@ -182,26 +181,26 @@ impl Cells for Lane {
     }
 }
 
-/// A message in place, where a peer that is vouched for wrote it.
-#[derive(Debug)]
+/// Where a message lies in a segment, where a peer that is vouched for wrote it; only until the record is reclaimed is it the
+/// message.
+#[derive(Clone, Copy, Debug)]
 pub(in crate::ipc) struct Lent {
-    segment: Arc<Segment>,
     offset: usize,
     len: usize,
     peer: Trusted,
 }
 
-impl Deref for Lent {
-    type Target = [u8];
-    fn deref(&self) -> &[u8] {
-        self.segment.mapping.lend(self.offset, self.len, &self.peer).unwrap_or(&[])
-    }
-}
-
 impl Lent {
-    /// The address, for C code, which may write there.
-    pub fn address(&self) -> NonNull<u8> {
-        let place = self.segment.mapping.lend_address(self.offset, self.len, &self.peer);
+    /// The message, in the segment that it is in.
+    #[inline]
+    pub fn bytes<'a>(&self, segment: &'a Segment) -> &'a [u8] {
+        segment.mapping.lend(self.offset, self.len, &self.peer).unwrap_or(&[])
+    }
+
+    /// Its address, for C code, which may write there.
+    #[inline]
+    pub fn address(&self, segment: &Segment) -> NonNull<u8> {
+        let place = segment.mapping.lend_address(self.offset, self.len, &self.peer);
         place.unwrap_or(NonNull::<u64>::dangling().cast())
     }
 }

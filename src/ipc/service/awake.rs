@@ -71,27 +71,31 @@ impl Connection {
     }
 
     /// Takes a batch from a classic channel, and another one as long as requests keep coming.
-    pub(super) fn stay(self: &Arc<Self>, take: impl Fn(&Arc<Self>) -> Result<Batch>) -> Result<()> {
+    pub(super) fn stay(self: &Arc<Self>, mut take: impl FnMut(&Arc<Self>) -> Result<Batch>) -> Result<()> {
         let mut turn = self.turn();
         loop {
             let batch = take(self)?;
-            // A client that waits for an answer will send again when it has it; requests without answers are better taken many
-            // at a time.
-            let pause = !batch.answered || batch.backed_off || self.service.rate().is_off();
-            if pause || !turn.has_time(batch.handled > 1) || !self.linger()? {
+            let pause = batch.handled == 0 || batch.backed_off || self.service.rate().is_off();
+            if pause || !turn.has_time(batch.handled > 1) || !self.linger(batch.answered)? {
                 return Ok(());
             }
         }
     }
 
-    /// Looks for another request in a classic channel.
-    fn linger(&self) -> Result<bool> {
+    /// Looks for another request in a classic channel. A client that waits for an answer will send again when it has it; where
+    /// requests are not answered, only the next one of a stream is worth a glance.
+    fn linger(&self, answered: bool) -> Result<bool> {
         match self.open_channels()?.requests.lock().as_mut() {
-            Some(Requests::Shm { ring, spin, .. }) => {
+            Some(Requests::Shm { ring, spin, glances, .. }) => {
                 let files = ring.files();
-                Ok(spin.wait_for(Peer::Unknown, || files.queued() > 0))
+                let there = || files.queued() > 0;
+                Ok(if answered {
+                    spin.wait_for(Peer::Unknown, there)
+                } else {
+                    there() || glances.glance(Peer::Unknown, there)
+                })
             }
-            Some(Requests::Socket(requests)) => Ok(requests.linger()),
+            Some(Requests::Socket(requests)) => Ok(answered && requests.linger()),
             _ => Ok(false),
         }
     }

@@ -36,7 +36,7 @@ pub struct Auth {
 /// Requests of a client.
 pub(super) enum Requests {
     Sealed { lane: Listener, stream: Arc<OwnedFd> },
-    Shm { ring: Consumer, bells: Balance, spin: Spin, stream: Arc<OwnedFd> },
+    Shm { ring: Consumer, bells: Balance, spin: Spin, glances: Spin, stream: Arc<OwnedFd> },
     Socket(ServerRequests),
 }
 
@@ -285,6 +285,8 @@ impl Connection {
             count(&self.counters.events);
         }
         drop(guard);
+        // The application's poll function may drop the caller's reference.
+        let _own = full.then(|| self.clone());
         if full {
             self.watch_stream();
         }
@@ -294,8 +296,13 @@ impl Connection {
     /// What is left to do once the channel's lock is gone: sees to it that a message that was kept will be sent, counts one
     /// that found no room, and ends a broken connection.
     pub(super) fn finish(self: &Arc<Self>, sent: Result<Sent>) -> Result<usize> {
+        // The application's poll function may drop the caller's reference.
+        let mut own = None;
         let result = match sent {
-            Ok(Sent::Kept(n)) => self.start_retry().map(|()| n),
+            Ok(Sent::Kept(n)) => {
+                own = Some(self.clone());
+                self.start_retry().map(|()| n)
+            }
             Ok(Sent::Out(n)) => Ok(n),
             Err(e) => Err(e),
         };
@@ -304,6 +311,7 @@ impl Connection {
             Err(Error::Corrupt) => self.hang_up(),
             _ => {}
         }
+        drop(own);
         result
     }
 

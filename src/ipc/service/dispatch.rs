@@ -5,12 +5,12 @@
 
 use super::super::doorbell::Balance;
 use super::super::poll::{Events as PollEvents, Next};
-use super::super::sealed;
+use super::super::sealed::{self, Segment};
 use super::buffers::Buffer;
 use super::connection::{Connection, Events, Requests};
 use crate::log;
 use crate::log::Level;
-use crate::rb::{Chunk, Consumer, Lent};
+use crate::rb::{self, Chunk, Consumer, RingFiles};
 use crate::sync::Ordering::Relaxed;
 use crate::wire::{MSG_DISCONNECT, MessageHead, REQUEST_HEAD_LEN};
 use crate::{Error, Result};
@@ -25,28 +25,42 @@ pub struct Request<'a> {
 }
 
 enum Body<'a> {
-    Lent(&'a Lent),
-    Sealed(&'a sealed::Lent),
+    Ring(rb::Lent, &'a RingFiles),
+    Sealed(sealed::Lent, &'a Segment),
     Copied(&'a mut [u8]),
+}
+
+impl Body<'_> {
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Body::Ring(lent, files) => lent.bytes(files),
+            Body::Sealed(lent, segment) => lent.bytes(segment),
+            Body::Copied(bytes) => bytes,
+        }
+    }
 }
 
 impl Request<'_> {
     /// The bytes. In the ring of a client that is root or has our own user, they are the client's to keep still.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        match &self.body {
-            Body::Lent(lent) => &lent[..self.len],
-            Body::Sealed(lent) => &lent[..self.len],
-            Body::Copied(bytes) => &bytes[..self.len],
-        }
+        &self.body.bytes()[..self.len]
+    }
+
+    /// How many bytes: at least those of a header.
+    #[must_use]
+    #[inline]
+    pub fn size(&self) -> usize {
+        self.len
     }
 
     /// The address of [`Request::bytes`], for C code, which may write to them.
     #[must_use]
     pub fn address(&mut self) -> *mut u8 {
         match &mut self.body {
-            Body::Lent(lent) => lent.address().as_ptr(),
-            Body::Sealed(lent) => lent.address().as_ptr(),
+            Body::Ring(lent, files) => lent.address(files).as_ptr(),
+            Body::Sealed(lent, segment) => lent.address(segment).as_ptr(),
             Body::Copied(bytes) => bytes.as_mut_ptr(),
         }
     }
@@ -54,12 +68,43 @@ impl Request<'_> {
 
 /// A request on its way to the application.
 enum Message {
-    /// In place, in the ring of a trusted client; the chunk is given back afterwards.
-    Lent(Lent, Chunk),
+    /// In place, in the ring of a trusted client.
+    Ring(rb::Lent),
     /// The same in sealed memory.
-    Sealed(sealed::Lent, sealed::Record),
+    Sealed(sealed::Lent),
     /// In private memory: the buffer and how much of it.
     Copied(Buffer, usize),
+}
+
+/// What a batch holds of its channel while the application has a request in place.
+#[derive(Default)]
+struct Hands {
+    /// The memory stays mapped to the end of the batch, even if the application disconnects.
+    files: Option<Arc<RingFiles>>,
+    segment: Option<Arc<Segment>>,
+    /// The request; its room goes back to the client with the look for the next one.
+    chunk: Option<Chunk>,
+    record: Option<sealed::Record>,
+    due: bool,
+}
+
+impl Hands {
+    fn is_full(&self) -> bool {
+        self.chunk.is_some() || self.record.is_some()
+    }
+
+    fn give_back(&mut self, requests: &mut Requests) -> Result<()> {
+        match requests {
+            Requests::Shm { ring, .. } => self.chunk.take().map_or(Ok(()), |chunk| ring.reclaim(chunk)),
+            Requests::Sealed { lane, .. } => {
+                if let Some(record) = self.record.take() {
+                    lane.reclaim(record);
+                }
+                Ok(())
+            }
+            Requests::Socket(_) => Ok(()),
+        }
+    }
 }
 
 /// What the application said to a request.
@@ -79,6 +124,8 @@ pub(super) struct Batch {
     pub answered: bool,
     /// The application asked to back off.
     pub backed_off: bool,
+    /// The bytes that announced requests are to be taken before more are handled.
+    pub due: bool,
 }
 
 const HANGUP: PollEvents = (libc::POLLHUP | libc::POLLERR) as PollEvents;
@@ -112,7 +159,7 @@ impl Connection {
         }
         let result = match channels.request_fd {
             None if self.is_sealed() => self.take_rung(),
-            None => self.stay(Self::take_announced),
+            None => self.take_announced(),
             // The socket transport uses the stream for nothing; what arrives is thrown away, its end is the client's.
             Some(_) => match channels.common.lock().as_ref() {
                 Some(common) => Balance::default().drain(common.stream.as_fd()),
@@ -161,18 +208,36 @@ impl Connection {
         Next::Remove
     }
 
-    /// Handles what is queued in shared memory and takes the bytes that announced it.
-    fn take_announced(self: &Arc<Self>) -> Result<Batch> {
-        let batch = self.take_batch(0)?;
-        if self.settle(batch.handled == 0)? {
-            return Ok(batch);
+    /// Handles what is queued in a classic ring, and what comes while the service stays, and takes the bytes that announced it.
+    fn take_announced(self: &Arc<Self>) -> Result<()> {
+        let mut idle = true;
+        self.stay(|connection| {
+            let batch = connection.take_batch(0)?;
+            idle = idle && batch.handled == 0;
+            // The bytes of many requests are taken together.
+            if batch.answered || batch.due {
+                connection.settle_all(false)?;
+            }
+            Ok(batch)
+        })?;
+        // Nothing is taken while a request is in the application's hands: the dispatch around this one knows what is left. Where
+        // the stay ended though more is queued, the bytes that are still there bring the loop back.
+        let later =
+            self.with_shm(|ring, bells, _| ring.is_lent() || (bells.is_small_debt() && ring.ready()))?;
+        if later { Ok(()) } else { self.settle_all(idle) }
+    }
+
+    /// Takes the bytes of what was handled.
+    fn settle_all(self: &Arc<Self>, idle: bool) -> Result<()> {
+        if self.settle(idle)? {
+            return Ok(());
         }
         // More bytes were taken than messages handled: unless those were stray bytes, their messages are in the ring,
         // and nothing would announce them again.
         loop {
             let handled = self.take_batch(1)?.handled;
             if handled == 0 || self.settle(false)? {
-                return self.with_shm(|_, bells, _| bells.forgive()).map(|()| batch);
+                return self.with_shm(|_, bells, _| bells.forgive());
             }
         }
     }
@@ -205,34 +270,51 @@ impl Connection {
         }
         let batch = if limit == 0 { self.service.rate().batch() } else { limit };
         let mut done = Batch::default();
+        let mut hands = Hands::default();
         let before = self.counters.responses.load(Relaxed);
         let mut budget = None;
         while done.handled < budget.unwrap_or(batch) {
-            let Some(message) = self.next_message(&mut budget, batch)? else {
+            let Some(message) = self.next_message(&mut hands, &mut budget, batch)? else {
                 break;
             };
             done.handled += 1;
-            done.backed_off = self.handle(message)? == End::Later;
+            done.backed_off = self.handle(message, &hands)? == End::Later;
             if done.backed_off || (limit == 0 && self.service.rate().is_off()) {
                 break;
             }
         }
+        if hands.is_full() {
+            // The application may have disconnected; then the channel is gone and there is nothing to give back.
+            if let Some(requests) = self.open_channels()?.requests.lock().as_mut() {
+                hands.give_back(requests)?;
+            }
+        }
+        done.due = hands.due;
         done.answered = self.counters.responses.load(Relaxed) != before;
         Ok(done)
     }
 
     /// Takes the next request out of its channel, as far as this can be done without the application.
-    fn next_message(&self, budget: &mut Option<u32>, batch: u32) -> Result<Option<Message>> {
+    fn next_message(
+        &self,
+        hands: &mut Hands,
+        budget: &mut Option<u32>,
+        batch: u32,
+    ) -> Result<Option<Message>> {
         let channels = self.open_channels()?;
         let mut guard = channels.requests.lock();
-        match guard.as_mut() {
-            None => Err(Error::Disconnected),
-            Some(Requests::Sealed { lane, .. }) => {
+        let requests = guard.as_mut().ok_or(Error::Disconnected)?;
+        hands.give_back(requests)?;
+        match requests {
+            Requests::Sealed { lane, .. } => {
                 let Some(record) = lane.peek()? else {
                     return Ok(None);
                 };
                 if let Some(trusted) = &self.trusted {
-                    return Ok(Some(Message::Sealed(lane.lend(&record, trusted), record)));
+                    let lent = lane.lend(&record, trusted);
+                    hands.segment.get_or_insert_with(|| lane.segment().clone());
+                    hands.record = Some(record);
+                    return Ok(Some(Message::Sealed(lent)));
                 }
                 let len = record.len();
                 let mut buffer = self.service.buffers.take(len)?;
@@ -240,13 +322,16 @@ impl Connection {
                 lane.reclaim(record);
                 Ok(Some(Message::Copied(buffer, len)))
             }
-            Some(Requests::Shm { ring, bells, .. }) => {
+            Requests::Shm { ring, bells, .. } => {
                 let Some(chunk) = ring.peek()? else {
                     return Ok(None);
                 };
                 bells.handled();
+                hands.due = !bells.is_small_debt();
                 if let Some(lent) = self.trusted.as_ref().and_then(|trusted| ring.lend(&chunk, trusted)) {
-                    return Ok(Some(Message::Lent(lent, chunk)));
+                    hands.files.get_or_insert_with(|| ring.files().clone());
+                    hands.chunk = Some(chunk);
+                    return Ok(Some(Message::Ring(lent)));
                 }
                 let len = chunk.len();
                 let mut buffer = self.service.buffers.take(len)?;
@@ -254,7 +339,7 @@ impl Connection {
                 ring.reclaim(chunk)?;
                 Ok(Some(Message::Copied(buffer, len)))
             }
-            Some(Requests::Socket(requests)) => {
+            Requests::Socket(requests) => {
                 // Asked before the first message only: how many there are is a hint, an empty socket is the truth.
                 if budget.is_none() {
                     *budget = Some(requests.queued().clamp(1, batch));
@@ -273,8 +358,8 @@ impl Connection {
         }
     }
 
-    /// Checks a request, hands it to the application, and gives its memory back.
-    fn handle(self: &Arc<Self>, message: Message) -> Result<End> {
+    /// Checks a request and hands it to the application.
+    fn handle(self: &Arc<Self>, message: Message, hands: &Hands) -> Result<End> {
         match message {
             Message::Copied(mut buffer, len) => {
                 let result = self.process(Body::Copied(buffer.bytes(len)));
@@ -283,26 +368,19 @@ impl Connection {
                 }
                 result
             }
-            Message::Lent(lent, chunk) => {
-                let result = self.process(Body::Lent(&lent));
-                // The application may have disconnected; then the ring is gone and there is nothing to give back.
-                let _ = self.with_shm(|ring, _, _| ring.reclaim(chunk));
-                result
-            }
-            Message::Sealed(lent, record) => {
-                let result = self.process(Body::Sealed(&lent));
-                let _ = self.with_sealed(|lane, _| lane.reclaim(record));
-                result
-            }
+            Message::Ring(lent) => match &hands.files {
+                Some(files) => self.process(Body::Ring(lent, files)),
+                None => Err(Error::Invalid),
+            },
+            Message::Sealed(lent) => match &hands.segment {
+                Some(segment) => self.process(Body::Sealed(lent, segment)),
+                None => Err(Error::Invalid),
+            },
         }
     }
 
     fn process(self: &Arc<Self>, body: Body<'_>) -> Result<End> {
-        let bytes: &[u8] = match &body {
-            Body::Lent(lent) => lent,
-            Body::Sealed(lent) => lent,
-            Body::Copied(bytes) => bytes,
-        };
+        let bytes = body.bytes();
         let arrived = bytes.len();
         let head = MessageHead::decode(bytes).ok_or(Error::Disconnected)?;
         if head.id == MSG_DISCONNECT {

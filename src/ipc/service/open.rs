@@ -134,6 +134,7 @@ impl Connection {
                         ring: Consumer::new(rings.request.clone()),
                         bells: Balance::default(),
                         spin: Spin::default(),
+                        glances: Spin::default(),
                         stream: stream.clone(),
                     },
                     responses: Responses::Shm(Producer::new(rings.response.clone())),
