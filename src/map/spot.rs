@@ -10,7 +10,7 @@ use std::cell::{Cell, Ref, RefCell};
 pub(super) const MANY: usize = 56;
 const CLOSED: usize = usize::MAX;
 
-/// Maps keep one in reserve, so that iterating a little allocates little.
+/// A part of each iterator, of which maps keep one in reserve, so that iterating a little allocates nothing.
 pub(super) struct Spot<H, V> {
     /// The next of `items`; the one before it is where the iterator stands. Or [`CLOSED`].
     at: Cell<usize>,
