@@ -3,9 +3,10 @@
 
 use crate::handle::{borrow, cstr, null_errno, set_errno, status};
 use libc::{c_char, c_void, size_t};
-use qb::map::{Event, Iter, Key, Kind, Map, Mask, Notifier};
+use qb::map::{Event, Iter, Key, Kind, Map, Mask, Notifier, Walk};
 use qb::{Error, Result};
 use std::ptr::NonNull;
+use std::rc::Rc;
 
 /// A map. Opaque in C.
 pub struct qb_map_t {
@@ -13,11 +14,28 @@ pub struct qb_map_t {
     kind: Kind,
 }
 
-/// An iterator. Opaque in C.
+type CIter = Iter<CKey, *mut c_void, CNotifier>;
+type CWalk = Walk<CKey, *mut c_void, CNotifier>;
+
+/// An iterator. Opaque in C: the engine's own memory, of which C has one counted reference.
+#[repr(transparent)]
 pub struct qb_map_iter_t {
-    iter: Iter<CKey, *mut c_void, CNotifier>,
-    /// Values of NULL are passed over, as tries always did.
-    skip_null: bool,
+    walk: CWalk,
+}
+
+/// Values of NULL are passed over in a trie, as they always were.
+#[inline(always)]
+fn passes_over(kind: Kind, value: *mut c_void) -> bool {
+    value.is_null() && kind == Kind::Prefixed
+}
+
+/// Gives an iterator to C, or says that there is no map.
+#[inline(always)]
+fn hand_out(iter: Option<CIter>) -> *mut qb_map_iter_t {
+    match iter.and_then(CIter::into_walk) {
+        Some(walk) => Rc::into_raw(walk).cast::<qb_map_iter_t>().cast_mut(),
+        None => null_errno(Error::Invalid),
+    }
 }
 
 /// `qb_map_notify_fn` of the header.
@@ -353,7 +371,10 @@ pub unsafe extern "C" fn qb_map_foreach(
     // SAFETY: NULL or open by the caller's contract.
     let (Some(map), Some(func)) = (unsafe { borrow(map) }, func) else { return };
     let iter = iterator(map, None);
-    while let Some((key, value)) = iter.next() {
+    while let Some((key, value)) = iter.advance() {
+        if passes_over(map.kind, value) {
+            continue;
+        }
         // SAFETY: a callback of the program with the arguments that the header promises; nothing is borrowed.
         if unsafe { func(key.as_ptr(), value, user_data) } != 0 {
             break;
@@ -361,39 +382,14 @@ pub unsafe extern "C" fn qb_map_foreach(
     }
 }
 
-impl qb_map_iter_t {
-    /// The next entry if the engine has it at hand; None says nothing about the end.
-    #[inline(always)]
-    fn next_at_hand(&self) -> Option<(NonNull<c_char>, *mut c_void)> {
-        self.iter.advance_cached().filter(|(_, value)| !(value.is_null() && self.skip_null))
-    }
-
-    #[inline]
-    fn next(&self) -> Option<(NonNull<c_char>, *mut c_void)> {
-        self.next_at_hand().or_else(|| self.next_slowly())
-    }
-
-    #[inline(never)]
-    fn next_slowly(&self) -> Option<(NonNull<c_char>, *mut c_void)> {
-        loop {
-            let (key, value) = self.iter.advance()?;
-            if !(self.skip_null && value.is_null()) {
-                return Some((key, value));
-            }
-        }
-    }
-}
-
 #[inline]
-fn iterator(map: &qb_map_t, prefix: Option<&[u8]>) -> qb_map_iter_t {
-    let trie = map.kind == Kind::Prefixed;
-    let iter = match prefix {
+fn iterator(map: &qb_map_t, prefix: Option<&[u8]>) -> CIter {
+    match prefix {
         // In the engine an empty prefix matches everything, here nothing.
-        Some([]) if trie => map.map.iter_none(),
+        Some([]) if map.kind == Kind::Prefixed => map.map.iter_none(),
         Some(prefix) => map.map.iter_prefix(prefix),
         None => map.map.iter(),
-    };
-    qb_map_iter_t { iter, skip_null: trie }
+    }
 }
 
 /// Creates an iterator that stands before the first entry.
@@ -408,8 +404,9 @@ fn iterator(map: &qb_map_t, prefix: Option<&[u8]>) -> qb_map_iter_t {
 /// `map` is NULL or an open map.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qb_map_iter_create(map: *mut qb_map_t) -> *mut qb_map_iter_t {
-    // SAFETY: NULL or open by the caller's contract; a NULL prefix is allowed.
-    unsafe { qb_map_pref_iter_create(map, std::ptr::null()) }
+    // SAFETY: NULL or open by the caller's contract.
+    let map = unsafe { borrow(map) };
+    hand_out(map.map(|map| iterator(map, None)))
 }
 
 /// Creates an iterator over the keys with a prefix.
@@ -429,8 +426,7 @@ pub unsafe extern "C" fn qb_map_pref_iter_create(
 ) -> *mut qb_map_iter_t {
     // SAFETY: forwards this function's own contract, one argument each.
     let (map, prefix) = unsafe { (borrow(map), text(prefix)) };
-    let Some(map) = map else { return null_errno(Error::Invalid) };
-    Box::into_raw(Box::new(iterator(map, prefix)))
+    hand_out(map.map(|map| iterator(map, prefix)))
 }
 
 /// Moves to the next entry.
@@ -444,32 +440,44 @@ pub unsafe extern "C" fn qb_map_pref_iter_create(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qb_map_iter_next(i: *mut qb_map_iter_t, value: *mut *mut c_void) -> *const c_char {
     // SAFETY: NULL or open by the caller's contract.
-    let Some(i) = (unsafe { borrow(i) }) else { return std::ptr::null() };
-    match i.next_at_hand() {
-        Some((key, found)) => {
+    let Some(iter) = (unsafe { borrow(i) }) else { return std::ptr::null() };
+    match iter.walk.advance_cached() {
+        Some((key, found)) if !passes_over(iter.walk.kind(), found) => {
             if !value.is_null() {
                 // SAFETY: not NULL, and writable by the caller's contract.
                 unsafe { *value = found };
             }
             key.as_ptr()
         }
-        // SAFETY: forwards this function's own contract.
-        None => unsafe { next_slowly(i, value) },
+        // SAFETY: open, and forwards this function's own contract.
+        _ => unsafe { next_slowly(i, value) },
     }
 }
 
 /// The rare half of qb_map_iter_next(), apart so that the other needs no stack.
 ///
 /// # Safety
-/// `value` is NULL or writable.
+/// `i` is an open iterator; `value` is NULL or writable.
 #[inline(never)]
-unsafe fn next_slowly(i: &qb_map_iter_t, value: *mut *mut c_void) -> *const c_char {
-    let Some((key, found)) = i.next_slowly() else { return std::ptr::null() };
-    if !value.is_null() {
-        // SAFETY: not NULL, and writable by the caller's contract.
-        unsafe { *value = found };
+unsafe fn next_slowly(i: *const qb_map_iter_t, value: *mut *mut c_void) -> *const c_char {
+    // A callback may free this very iterator, so it is kept meanwhile.
+    // SAFETY: C has one counted reference, as `hand_out` made it, and this is one more.
+    let walk = unsafe {
+        let walk = i.cast::<CWalk>();
+        Rc::increment_strong_count(walk);
+        Rc::from_raw(walk)
+    };
+    while let Some((key, found)) = walk.advance() {
+        if passes_over(walk.kind(), found) {
+            continue;
+        }
+        if !value.is_null() {
+            // SAFETY: not NULL, and writable by the caller's contract.
+            unsafe { *value = found };
+        }
+        return key.as_ptr();
     }
-    key.as_ptr()
+    std::ptr::null()
 }
 
 /// Frees an iterator. If the entry it stands on was removed, that is notified now.
@@ -481,8 +489,8 @@ unsafe fn next_slowly(i: &qb_map_iter_t, value: *mut *mut c_void) -> *const c_ch
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qb_map_iter_free(i: *mut qb_map_iter_t) {
     if !i.is_null() {
-        // SAFETY: made by `Box::into_raw` and given back once, by the caller's contract.
-        drop(unsafe { Box::from_raw(i) });
+        // SAFETY: made by `hand_out` and given back once, by the caller's contract.
+        drop(CIter::from(unsafe { Rc::from_raw(i.cast_const().cast::<CWalk>()) }));
     }
 }
 

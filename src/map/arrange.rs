@@ -37,7 +37,7 @@ impl<K: Key, V: Clone, N> Inner<K, V, N> {
         // Nobody may know a slot but index and order.
         if self.entries.fading() > 0
             || !self.notifiers.know_no_slots()
-            || self.spots.iter().any(|s| s.position() != NONE)
+            || self.walks.iter().any(|w| w.spot.position() != NONE)
         {
             return;
         }

@@ -9,11 +9,11 @@ use super::Kind;
 use super::buckets::Buckets;
 use super::entries::{Entries, NONE, State, UNSORTED};
 use super::index::Index;
+use super::iter::Walk;
 use super::key::{Collation, Digest, Key, Query, Seeds};
 use super::notify::{Event, Notice, Notifier, Notifiers, Target, deliver};
 use super::pending::Pending;
 use super::run::Texts;
-use super::spot::Spot;
 use super::tree::Tree;
 use crate::Result;
 use std::rc::Rc;
@@ -41,9 +41,11 @@ pub(super) struct Inner<K: Key, V, N> {
     pub new: usize,
     /// How many entries iterators have read since the last new one.
     pub browsed: usize,
-    /// On which entry each iterator stands, and one that no iterator uses.
-    pub spots: Vec<Rc<Spot<K::Handle, V>>>,
-    pub spare_spot: Option<Rc<Spot<K::Handle, V>>>,
+    /// All iterators, and the memory of one for the next. They own this, so a map that is dropped drops the spare.
+    pub walks: Vec<Rc<Walk<K, V, N>>>,
+    pub spare: Option<Rc<Walk<K, V, N>>>,
+    /// The map was dropped, though iterators are left: none of them becomes spare.
+    pub closed: bool,
     /// Sorted maps: each held entry with the one that came before it, where its iterators go on.
     pub anchors: Vec<(u32, u32)>,
     /// Held entries in all.
@@ -72,7 +74,7 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Inner<K, V, N> {
     /// Invalidates what iterators have read ahead.
     #[inline(always)]
     pub fn changed(&self) {
-        self.spots.iter().for_each(|spot| spot.close());
+        self.walks.iter().for_each(|w| w.spot.close());
     }
 
     /// Where a notifier for a key is attached.
@@ -204,7 +206,7 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Inner<K, V, N> {
     /// Whether an iterator stands on an entry.
     #[inline]
     pub fn stands_on(&self, slot: u32) -> bool {
-        self.spots.iter().any(|s| s.position() == slot)
+        self.walks.iter().any(|w| w.spot.position() == slot)
     }
 
     /// A removal that nobody watches, while there are no iterators. None: the entry is leaving already.
@@ -322,7 +324,7 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Inner<K, V, N> {
             return Some(first);
         }
         let held = |p: &u32| self.entries.state(*p) == State::Held;
-        self.spots.iter().map(|s| s.position()).find(held)
+        self.walks.iter().map(|w| w.spot.position()).find(held)
     }
 
     /// Ends the special treatment of a held entry.

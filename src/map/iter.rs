@@ -40,42 +40,41 @@ enum Cursor {
 }
 
 /// A position in a map. Entries added ahead of it are seen, removed ones are not; the current entry may be removed.
-pub struct Iter<K: Key, V: Clone, N: Notifier<K::Handle, V>> {
+///
+/// One piece of memory, which its map keeps for the next iterator.
+pub struct Walk<K: Key, V, N> {
     inner: Rc<RefCell<Inner<K, V, N>>>,
-    spot: Rc<Spot<K::Handle, V>>,
+    pub(super) spot: Spot<K::Handle, V>,
     /// How many entries were wanted last time.
     wanted: Cell<usize>,
     stage: Cell<Stage>,
     cursor: Cell<Cursor>,
     /// Where the last entry that was read ahead was.
     hint: Cell<Place>,
-    has_prefix: bool,
+    has_prefix: Cell<bool>,
+    kind: Kind,
 }
 
-impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iter<K, V, N> {
-    #[inline(always)]
-    pub(super) fn new(inner: &Rc<RefCell<Inner<K, V, N>>>, prefix: Option<&[u8]>) -> Self {
-        let mut map = inner.borrow_mut();
-        let prefix = prefix.filter(|p| map.kind == Kind::Prefixed && !p.is_empty());
-        let spot = map.spare_spot.take().unwrap_or_else(|| Rc::new(Spot::new()));
-        if let Some(prefix) = prefix {
-            spot.set_prefix(prefix);
-        }
-        map.spots.push(Rc::clone(&spot));
-        drop(map);
-        Iter {
+impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Walk<K, V, N> {
+    #[inline(never)]
+    fn new(inner: &Rc<RefCell<Inner<K, V, N>>>, kind: Kind) -> Rc<Self> {
+        Rc::new(Walk {
             inner: Rc::clone(inner),
-            spot,
+            spot: Spot::new(),
             wanted: Cell::new(0),
             stage: Cell::new(Stage::Fresh),
             cursor: Cell::new(Cursor::End),
             hint: Cell::new(Place::NOWHERE),
-            has_prefix: prefix.is_some(),
-        }
+            has_prefix: Cell::new(false),
+            kind,
+        })
     }
 
-    pub(super) fn end(&self) {
-        self.stage.set(Stage::Ended);
+    /// The kind of the map.
+    #[inline(always)]
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// Moves on and returns the next entry, None at the end and ever after. If the entry left behind was removed in
@@ -111,7 +110,7 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iter<K, V, N> {
         let (cursor, wanted) = match (unchanged, stage) {
             (true, _) => (self.cursor.get(), (self.wanted.get() * 2).min(MANY)),
             (false, Stage::Fresh) => {
-                (self.find(&map, current), if self.has_prefix { FEW_WITH_PREFIX } else { FEW })
+                (self.find(&map, current), if self.has_prefix.get() { FEW_WITH_PREFIX } else { FEW })
             }
             (false, _) => (self.find(&map, current), 1),
         };
@@ -199,7 +198,7 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iter<K, V, N> {
         slots: &'a [u32],
         count: impl Fn(&[u8]) -> Option<usize>,
     ) -> &'a [u32] {
-        if !self.has_prefix {
+        if !self.has_prefix.get() {
             return slots;
         }
         let prefix = self.spot.prefix();
@@ -217,7 +216,7 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iter<K, V, N> {
             return Cursor::End;
         }
         // Free slots lie among the others, but nothing else.
-        if !self.has_prefix && map.is_arranged() && map.entries.fading() == 0 {
+        if !self.has_prefix.get() && map.is_arranged() && map.entries.fading() == 0 {
             return Cursor::Slot(current.wrapping_add(1));
         }
         let (tree, collation) = match &map.order {
@@ -227,7 +226,7 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iter<K, V, N> {
         };
         let texts = Texts { entries: &map.entries, collation };
         if fresh {
-            return Cursor::Tree(match self.has_prefix {
+            return Cursor::Tree(match self.has_prefix.get() {
                 true => tree.seek(&self.spot.prefix(), false, &texts),
                 false => tree.first(),
             });
@@ -247,6 +246,26 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iter<K, V, N> {
             State::Free | State::Leaving => return Cursor::End,
         }
         Cursor::Tree(tree.seek(map.entries.text(from), true, &texts))
+    }
+
+    /// The end of an iterator. Its map keeps one of these for the next.
+    #[inline(never)]
+    fn finish(walk: Rc<Self>) {
+        walk.spot.forget_ahead();
+        let mut map = walk.inner.borrow_mut();
+        let current = walk.spot.position();
+        walk.spot.stand_on(NONE);
+        let found = map.walks.iter().position(|w| Rc::ptr_eq(w, &walk));
+        let mut registered = found.map(|at| map.walks.swap_remove(at));
+        if map.spare.is_none() && !map.closed {
+            map.spare = registered.take();
+        }
+        let held = map.held > 0 && current != NONE;
+        drop(map);
+        if held {
+            // The callbacks may use what is spare now, so this reads nothing of it but its map.
+            walk.release(current);
+        }
     }
 
     /// Releases the entry that was left behind, then returns the one we stand on now.
@@ -272,6 +291,55 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iter<K, V, N> {
     }
 }
 
+/// An iterator: whoever has one moves its [`Walk`], and nobody else.
+pub struct Iter<K: Key, V: Clone, N: Notifier<K::Handle, V>> {
+    /// None: somebody else keeps it, see [`Iter::into_walk`].
+    walk: Option<Rc<Walk<K, V, N>>>,
+}
+
+impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iter<K, V, N> {
+    #[inline(always)]
+    pub(super) fn new(inner: &Rc<RefCell<Inner<K, V, N>>>, prefix: Option<&[u8]>) -> Self {
+        let mut map = inner.borrow_mut();
+        let prefix = prefix.filter(|p| map.kind == Kind::Prefixed && !p.is_empty());
+        let walk = map.spare.take().unwrap_or_else(|| Walk::new(inner, map.kind));
+        walk.stage.set(Stage::Fresh);
+        walk.has_prefix.set(prefix.is_some());
+        if let Some(prefix) = prefix {
+            walk.spot.set_prefix(prefix);
+        }
+        map.walks.push(Rc::clone(&walk));
+        Iter { walk: Some(walk) }
+    }
+
+    pub(super) fn end(&self) {
+        if let Some(walk) = &self.walk {
+            walk.stage.set(Stage::Ended);
+        }
+    }
+
+    /// See [`Walk::advance`].
+    #[inline]
+    pub fn advance(&self) -> Option<(K::Handle, V)> {
+        self.walk.as_deref()?.advance()
+    }
+
+    /// What to keep instead of an iterator where only a pointer fits; [`Iter::from`] makes an iterator of it again.
+    #[inline]
+    #[must_use]
+    pub fn into_walk(mut self) -> Option<Rc<Walk<K, V, N>>> {
+        self.walk.take()
+    }
+}
+
+impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> From<Rc<Walk<K, V, N>>> for Iter<K, V, N> {
+    /// Once for each [`Iter::into_walk`].
+    #[inline]
+    fn from(walk: Rc<Walk<K, V, N>>) -> Self {
+        Iter { walk: Some(walk) }
+    }
+}
+
 impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iterator for Iter<K, V, N> {
     type Item = (K::Handle, V);
 
@@ -282,18 +350,10 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Iterator for Iter<K, V, N> {
 
 impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Drop for Iter<K, V, N> {
     /// Moves off the map: a removed entry that only this iterator held is announced and freed.
+    #[inline]
     fn drop(&mut self) {
-        self.spot.forget_ahead();
-        let mut map = self.inner.borrow_mut();
-        let current = self.spot.position();
-        self.spot.stand_on(NONE);
-        if let Some(at) = map.spots.iter().position(|s| Rc::ptr_eq(s, &self.spot)) {
-            map.spare_spot = Some(map.spots.swap_remove(at));
-        }
-        let held = map.held > 0 && current != NONE;
-        drop(map);
-        if held {
-            self.release(current);
+        if let Some(walk) = self.walk.take() {
+            Walk::finish(walk);
         }
     }
 }

@@ -31,7 +31,7 @@ mod spot;
 mod tests;
 mod tree;
 
-pub use iter::Iter;
+pub use iter::{Iter, Walk};
 pub use key::Key;
 pub use notify::{Event, Mask, Notifier};
 
@@ -78,8 +78,9 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Map<K, V, N> {
             count: 0,
             new: 0,
             browsed: 0,
-            spots: Vec::new(),
-            spare_spot: None,
+            walks: Vec::new(),
+            spare: None,
+            closed: false,
             anchors: Vec::new(),
             held: 0,
             notifiers: Notifiers::new(),
@@ -226,7 +227,7 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Map<K, V, N> {
     /// iterator stands on the entry, when it moves on.
     pub fn remove(&self, key: &[u8]) -> bool {
         let mut inner = self.inner.borrow_mut();
-        if inner.spots.is_empty()
+        if inner.walks.is_empty()
             && inner.notifiers.is_empty()
             && let Some(query) = inner.seeds.short_query(key)
         {
@@ -248,7 +249,7 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Map<K, V, N> {
         if inner.entries.state(slot) != State::Live {
             return false;
         }
-        if inner.spots.is_empty() && inner.notifiers.is_empty() {
+        if inner.walks.is_empty() && inner.notifiers.is_empty() {
             let gone = inner.take(slot, place);
             drop(inner);
             drop(gone);
@@ -349,8 +350,8 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Map<K, V, N> {
                 inner.drop_held(slot);
             }
             inner.changed();
-            for spot in inner.spots.iter().filter(|s| s.position() == slot) {
-                spot.stand_on(NONE);
+            for walk in inner.walks.iter().filter(|w| w.spot.position() == slot) {
+                walk.spot.stand_on(NONE);
             }
             let (announcement, kind) = (inner.announce(slot), inner.kind);
             drop(inner);
@@ -372,8 +373,8 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Map<K, V, N> {
         inner.held = 0;
         inner.anchors.clear();
         inner.changed();
-        for spot in &inner.spots {
-            spot.stand_on(NONE);
+        for walk in &inner.walks {
+            walk.spot.stand_on(NONE);
         }
         drop(inner);
         drop(old);
@@ -384,5 +385,10 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Drop for Map<K, V, N> {
     /// As [`Map::clear`]. Iterators that outlive the map end.
     fn drop(&mut self) {
         self.clear();
+        let mut inner = self.inner.borrow_mut();
+        inner.closed = true;
+        let spare = inner.spare.take();
+        drop(inner);
+        drop(spare);
     }
 }

@@ -10,7 +10,7 @@ use std::cell::{Cell, Ref, RefCell};
 pub(super) const MANY: usize = 56;
 const CLOSED: usize = usize::MAX;
 
-/// Maps keep one in reserve, so that iterating a little allocates little.
+/// A part of each iterator, of which maps keep one in reserve, so that iterating a little allocates nothing.
 pub(super) struct Spot<H, V> {
     /// The next of `items`; the one before it is where the iterator stands. Or [`CLOSED`].
     at: Cell<usize>,
@@ -185,25 +185,30 @@ impl<H: Clone, V: Clone> Filling<'_, H, V> {
     fn add_piece<K: Key<Handle = H>>(&mut self, from: u32, piece: &[Entry<K, V>]) {
         let all = self.len..self.len + piece.len();
         let items = self.spot.items.get(all.clone()).unwrap_or(&[]);
-        let slots = self.spot.slots.get(all).unwrap_or(&[]);
         let mut used = 0;
+        // Nearly always all of them are used.
         for (item, entry) in items.iter().zip(piece) {
-            let pair = entry.pair();
-            used += usize::from(pair.is_some());
-            item.set(pair);
+            let Some(pair) = entry.pair() else { break };
+            item.set(Some(pair));
+            used += 1;
         }
         if used == piece.len() && self.len == 0 {
             self.spot.base.set(from);
         } else if used < piece.len() || self.spot.base.get().wrapping_add(self.len as u32) != from {
             self.write_down();
+            let slots = self.spot.slots.get(all).unwrap_or(&[]);
+            for (slot, number) in slots.iter().zip(from..).take(used) {
+                slot.set(number);
+            }
             // The used ones move together.
-            let mut places = items.iter().zip(slots);
-            for (item, number) in items.iter().zip(from..) {
-                if let Some(pair) = item.take()
+            let mut places = items.iter().zip(slots).skip(used);
+            for (entry, number) in piece.iter().zip(from..).skip(used) {
+                if let Some(pair) = entry.pair()
                     && let Some((place, slot)) = places.next()
                 {
                     place.set(Some(pair));
                     slot.set(number);
+                    used += 1;
                 }
             }
         }

@@ -191,6 +191,42 @@ fn an_iterator_outlives_its_map_and_ends() {
 }
 
 #[test]
+fn the_next_iterator_uses_the_memory_of_the_last() {
+    for kind in KINDS {
+        let map = make(kind);
+        map.put("a".into(), 1).unwrap();
+        let (first, second) = (map.iter().into_walk().unwrap(), map.iter().into_walk().unwrap());
+        assert!(!Rc::ptr_eq(&first, &second));
+        let kept = Rc::downgrade(&first);
+        first.advance();
+        drop(Iter::from(first));
+        let unkept = Rc::downgrade(&second);
+        drop(Iter::from(second));
+        assert!(unkept.upgrade().is_none());
+        let mut third = map.iter_prefix(b"a");
+        assert_eq!(third.next(), Some(("a".into(), 1)));
+        assert!(Rc::ptr_eq(&third.into_walk().unwrap(), &kept.upgrade().unwrap()));
+    }
+}
+
+#[test]
+fn a_map_and_its_iterators_leave_no_memory_behind() {
+    for kind in KINDS {
+        for left in 0..3 {
+            let map = make(kind);
+            map.put("a".into(), 1).unwrap();
+            map.iter().count();
+            let iters: Vec<_> = (0..left).map(|_| map.iter()).collect();
+            let inner = Rc::downgrade(&map.inner);
+            drop(map);
+            assert_eq!(inner.upgrade().is_some(), left > 0);
+            drop(iters);
+            assert!(inner.upgrade().is_none());
+        }
+    }
+}
+
+#[test]
 fn held_entries_of_two_iterators_are_announced_when_the_last_moves() {
     for kind in KINDS {
         let map = make(kind);
