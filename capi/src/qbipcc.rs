@@ -54,10 +54,10 @@ pub unsafe extern "C" fn qb_ipcc_connect(
     max_msg_size: size_t,
 ) -> *mut qb_ipcc_connection_t {
     // SAFETY: the caller's contract.
-    let Some(name) = unsafe { cstr(name) }.and_then(|n| n.to_str().ok()) else {
+    let Some(name) = (unsafe { cstr(name) }) else {
         return null_errno(Error::Invalid);
     };
-    match Client::connect(name, max_msg_size) {
+    match Client::connect(name.to_bytes(), max_msg_size) {
         Ok(client) => qb_ipcc_connection::boxed(None, Some(client)),
         Err(e) => null_errno(e),
     }
@@ -79,11 +79,11 @@ pub unsafe extern "C" fn qb_ipcc_connect_async(
     connect_fd: *mut c_int,
 ) -> *mut qb_ipcc_connection_t {
     // SAFETY: the caller's contract.
-    let name = unsafe { cstr(name) }.and_then(|n| n.to_str().ok());
+    let name = unsafe { cstr(name) };
     let (Some(name), false) = (name, connect_fd.is_null()) else {
         return null_errno(Error::Invalid);
     };
-    match Connecting::start(name, max_msg_size, false) {
+    match Connecting::start(name.to_bytes(), max_msg_size, false) {
         Ok(pending) => {
             // SAFETY: not NULL, and writable by the caller's contract.
             unsafe { *connect_fd = pending.raw_fd() };

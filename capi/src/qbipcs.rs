@@ -38,11 +38,11 @@ pub unsafe extern "C" fn qb_ipcs_create(
         _ => Err(Error::Invalid),
     };
     // SAFETY: the caller's contract.
-    let (name, handlers) = unsafe { (cstr(name).and_then(|n| n.to_str().ok()), handlers.as_ref()) };
+    let (name, handlers) = unsafe { (cstr(name), handlers.as_ref()) };
     let (Some(name), Some(handlers)) = (name, handlers) else {
         return null_errno(Error::Invalid);
     };
-    match Service::new(name, service_id, transport, Box::new(CHandler(*handlers))) {
+    match Service::new(name.to_bytes(), service_id, transport, Box::new(CHandler(*handlers))) {
         // The service keeps itself until its last reference goes; the handle is its address.
         Ok(service) => Arc::as_ptr(&service).cast_mut(),
         Err(e) => null_errno(e),

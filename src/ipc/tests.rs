@@ -244,7 +244,7 @@ fn many_threads_may_send_on_one_connection() {
 #[test]
 fn a_refused_name_and_a_silent_service_are_errors() {
     assert_eq!(Client::connect("qb-unit-nobody-listens", 1).err(), Some(Error::Os(libc::ECONNREFUSED)));
-    assert_eq!(Client::connect(&"x".repeat(300), 1).err(), Some(Error::Invalid));
+    assert_eq!(Client::connect("x".repeat(300), 1).err(), Some(Error::Invalid));
 }
 
 #[test]
