@@ -5,6 +5,7 @@ use super::producer::alive;
 use super::{Chunk, RingFiles, Trusted};
 use crate::ring::{Reader, Words};
 use crate::shm;
+use crate::sys::fork;
 use crate::{Error, Result};
 use std::ops::Deref;
 use std::ptr::NonNull;
@@ -13,10 +14,12 @@ use std::time::Duration;
 
 /// Receives messages: [`Consumer::peek`] takes one count of the semaphore and says where the message is,
 /// [`Consumer::reclaim`] lets go of it. The only reader of its ring; its index is private, so the peer cannot move it.
+/// After a fork it is as with a [`Producer`](super::Producer).
 #[derive(Debug)]
 pub struct Consumer {
     files: Arc<RingFiles>,
     reader: Reader<Arc<RingFiles>>,
+    forks: u32,
 }
 
 /// A message in place, for a peer that is vouched for. Keeps the memory mapped; its contents are the message only until
@@ -49,7 +52,16 @@ impl Consumer {
     /// The one consumer of a ring from which nothing was read yet.
     #[must_use]
     pub fn new(files: Arc<RingFiles>) -> Self {
-        Self { reader: Reader::private(Arc::clone(&files)), files }
+        fork::watch();
+        Self { reader: Reader::private(Arc::clone(&files)), files, forks: fork::count() }
+    }
+
+    /// At the begin of each use: whether there is somebody to take turns with.
+    #[inline(always)]
+    fn turn(&mut self) {
+        if self.forks != fork::count() {
+            self.reader.share();
+        }
     }
 
     /// How many messages are queued, by the semaphore. [`Error::Corrupt`] for more than the ring could ever hold.
@@ -67,7 +79,8 @@ impl Consumer {
 
     /// True when the next message can be read, by the ring alone: the sender may not have posted the semaphore yet.
     #[must_use]
-    pub fn ready(&self) -> bool {
+    pub fn ready(&mut self) -> bool {
+        self.turn();
         self.reader.is_ready().unwrap_or(false)
     }
 
@@ -78,6 +91,7 @@ impl Consumer {
     #[inline]
     pub fn peek(&mut self) -> Result<Option<Chunk>> {
         shm::ready();
+        self.turn();
         let semaphore = self.files.semaphore()?;
         if !semaphore.try_wait().map_err(alive)? {
             return if self.files.is_dead() { Err(Error::Disconnected) } else { Ok(None) };
