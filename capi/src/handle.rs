@@ -47,6 +47,30 @@ pub unsafe fn bytes_mut<'a>(data: *mut c_void, len: usize) -> Option<&'a mut [u8
     Some(unsafe { std::slice::from_raw_parts_mut(data.cast(), len) })
 }
 
+/// Longest message in bytes: its header tells the length in an `int32_t`. What claims to be longer is never looked at.
+const LONGEST: usize = i32::MAX as usize;
+
+/// A message to send. [`Error::Invalid`] for NULL with a length, [`Error::TooBig`] beyond any message's length.
+///
+/// # Safety
+/// `data` is NULL or readable for `len` bytes during `'a`.
+pub unsafe fn message<'a>(data: *const c_void, len: usize) -> Result<&'a [u8]> {
+    if len > LONGEST {
+        return Err(Error::TooBig);
+    }
+    // SAFETY: the caller's contract.
+    unsafe { bytes(data, len) }.ok_or(Error::Invalid)
+}
+
+/// Room for a message; None for NULL unless `len` is 0. Any length means "long enough", also one that no object has.
+///
+/// # Safety
+/// As for [`bytes_mut`].
+pub unsafe fn room<'a>(data: *mut c_void, len: usize) -> Option<&'a mut [u8]> {
+    // SAFETY: `len` bytes are writable and ours by the caller's contract, so fewer are.
+    unsafe { bytes_mut(data, len.min(LONGEST)) }
+}
+
 /// A C string's bytes without the NUL; None for NULL.
 ///
 /// # Safety
@@ -97,28 +121,64 @@ pub enum Parts<'a> {
     Many(Vec<&'a [u8]>),
 }
 
+/// Buffer `i` of an array.
+///
+/// # Safety
+/// `iov` is an array of more than `i` buffers, and buffer `i` is readable during `'a`.
+unsafe fn part<'a>(iov: *const libc::iovec, i: usize) -> Result<&'a [u8]> {
+    // SAFETY: inside the array, and readable by the caller's contract.
+    unsafe {
+        let buffer = iov.add(i).read_unaligned();
+        message(buffer.iov_base, buffer.iov_len)
+    }
+}
+
 impl<'a> Parts<'a> {
-    /// None for a NULL array, too many buffers, or a NULL buffer with a length.
+    /// [`Error::Invalid`] for a NULL array, too many buffers, or a NULL buffer with a length; [`Error::TooBig`] for a
+    /// buffer beyond any message's length, so that the sum of the lengths cannot wrap around.
     ///
     /// # Safety
     /// `iov` is NULL or an array of `len` buffers that are readable during `'a`.
-    pub unsafe fn new(iov: *const libc::iovec, len: usize) -> Option<Self> {
+    pub unsafe fn new(iov: *const libc::iovec, len: usize) -> Result<Self> {
         if len > MOST || (iov.is_null() && len > 0) {
-            return None;
+            return Err(Error::Invalid);
         }
         // SAFETY: buffer `i` is inside the array, and readable by the caller's contract.
-        let part = |i: usize| unsafe {
-            let buffer = iov.add(i).read_unaligned();
-            bytes(buffer.iov_base, buffer.iov_len)
-        };
+        let part = |i: usize| unsafe { part(iov, i) };
         if len <= INLINE {
             let mut few: [&[u8]; INLINE] = [&[]; INLINE];
             for (i, slot) in few.iter_mut().enumerate().take(len) {
                 *slot = part(i)?;
             }
-            return Some(Self::Few(few, len));
+            return Ok(Self::Few(few, len));
         }
-        (0..len).map(part).collect::<Option<Vec<_>>>().map(Self::Many)
+        (0..len).map(part).collect::<Result<Vec<_>>>().map(Self::Many)
+    }
+
+    /// The buffers before the first one that [`Parts::new`] would refuse; its error if that is the very first.
+    ///
+    /// # Safety
+    /// As for [`Parts::new`].
+    pub unsafe fn leading(iov: *const libc::iovec, len: usize) -> Result<Self> {
+        let len = len.min(MOST);
+        let good = if iov.is_null() {
+            len
+        } else {
+            // SAFETY: buffer `i` is inside the array, and readable by the caller's contract.
+            (0..len).take_while(|&i| unsafe { part(iov, i) }.is_ok()).count().max(len.min(1))
+        };
+        // SAFETY: `good` is at most the `len` that the caller vouches for.
+        unsafe { Self::new(iov, good) }
+    }
+
+    /// Whether there is not one byte in them.
+    pub fn is_empty(&self) -> bool {
+        self.as_slice().iter().all(|part| part.is_empty())
+    }
+
+    /// Sends what was gathered with `send`; where there is nothing, nothing is sent.
+    pub fn send_with(parts: Result<Self>, send: impl FnOnce(&[&'a [u8]]) -> Result<usize>) -> ssize_t {
+        count(parts.and_then(|parts| if parts.is_empty() { Ok(0) } else { send(parts.as_slice()) }))
     }
 
     /// The slices.

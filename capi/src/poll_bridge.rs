@@ -114,3 +114,87 @@ impl Poller for CPoller {
         result
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use qb::ipc::{Credentials, Handler, Request, Service, Transport};
+    use std::sync::Mutex;
+
+    struct Nobody;
+
+    impl Handler for Nobody {
+        fn accept(&self, _: &Arc<Connection>, _: &Credentials) -> std::result::Result<(), i32> {
+            Err(libc::EACCES)
+        }
+        fn process(&self, _: &Arc<Connection>, _: &mut Request<'_>) -> i32 {
+            0
+        }
+    }
+
+    /// What the loop was told: the function, and the number that it got as `data`.
+    static TOLD: Mutex<Vec<(&str, usize)>> = Mutex::new(Vec::new());
+
+    unsafe extern "C" fn add(_: c_int, _: i32, _: i32, data: *mut c_void, _: qb_ipcs_dispatch_fn_t) -> i32 {
+        TOLD.lock().unwrap().push(("add", data as usize));
+        0
+    }
+
+    unsafe extern "C" fn modify(
+        _: c_int,
+        _: i32,
+        _: i32,
+        data: *mut c_void,
+        _: qb_ipcs_dispatch_fn_t,
+    ) -> i32 {
+        TOLD.lock().unwrap().push(("mod", data as usize));
+        0
+    }
+
+    unsafe extern "C" fn delete(_: i32) -> i32 {
+        TOLD.lock().unwrap().push(("del", 0));
+        0
+    }
+
+    fn service() -> Arc<Service> {
+        Service::new("never run", 0, Ok(Transport::SharedMemory), Box::new(Nobody)).unwrap()
+    }
+
+    /// As when a thread tells the loop something about a connection that ended meanwhile.
+    #[test]
+    fn a_change_of_interest_does_not_reach_the_next_owner_of_a_number() {
+        const FD: RawFd = 900;
+        let functions = qb_ipcs_poll_handlers {
+            job_add: None,
+            dispatch_add: Some(add),
+            dispatch_mod: Some(modify),
+            dispatch_del: Some(delete),
+        };
+        let poller = CPoller(functions);
+        let (older, newer) = (service(), service());
+        let watch = |service: &Arc<Service>| Watch::Listener(service.clone());
+
+        poller.add(Priority::Med, FD, 1, watch(&older)).unwrap();
+        poller.modify(Priority::Low, FD, 1, watch(&older)).unwrap();
+        poller.remove(FD).unwrap();
+        assert_eq!(poller.modify(Priority::Low, FD, 1, watch(&older)), Err(Error::Invalid));
+        assert!(get(FD).is_none());
+
+        poller.add(Priority::Med, FD, 1, watch(&newer)).unwrap();
+        assert_eq!(poller.modify(Priority::Low, FD, 1, watch(&older)), Err(Error::Invalid));
+        let (number, registered) = get(FD).unwrap();
+        assert!(registered.is_same(&watch(&newer)));
+        poller.modify(Priority::Low, FD, 1, watch(&newer)).unwrap();
+
+        let told = TOLD.lock().unwrap().clone();
+        let first = told[0].1;
+        assert_ne!(first, number);
+        assert_eq!(told, [("add", first), ("mod", first), ("del", 0), ("add", number), ("mod", number)]);
+        // A dispatch of the registration that is gone finds another number.
+        // SAFETY: `data` is only compared.
+        assert_eq!(unsafe { dispatch(FD, 1, first as *mut c_void) }, -libc::ENOENT);
+        poller.remove(FD).unwrap();
+        older.destroy();
+        newer.destroy();
+    }
+}

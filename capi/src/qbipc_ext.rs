@@ -9,9 +9,6 @@ use qb::ipc::{Client, Connection};
 use qb::{Error, Result};
 use std::ptr::NonNull;
 
-/// Most messages that one call sends.
-const MOST: usize = 1024;
-
 /// Stores where the reserved bytes are and returns their number.
 ///
 /// # Safety
@@ -116,8 +113,10 @@ pub unsafe extern "C" fn qb_ipcc_send_many(
     count: size_t,
 ) -> ssize_t {
     // SAFETY: the caller's contract; no more is read than there is.
-    match unsafe { (open(c), Parts::new(msgs, count.min(MOST))) } {
-        (Some(client), Some(messages)) => crate::handle::count(client.send_many(messages.as_slice())),
+    match unsafe { (open(c), Parts::leading(msgs, count)) } {
+        (Some(client), messages) => {
+            crate::handle::count(messages.and_then(|m| client.send_many(m.as_slice())))
+        }
         _ => BAD_ARG,
     }
 }
@@ -293,9 +292,9 @@ pub unsafe extern "C" fn qb_ipcs_event_send_many(
     count: size_t,
 ) -> ssize_t {
     // SAFETY: the caller's contract; no more is read than there is.
-    match unsafe { (arc(c), Parts::new(msgs, count.min(MOST))) } {
-        (Some(connection), Some(messages)) => {
-            crate::handle::count(connection.send_events(messages.as_slice()))
+    match unsafe { (arc(c), Parts::leading(msgs, count)) } {
+        (Some(connection), messages) => {
+            crate::handle::count(messages.and_then(|m| connection.send_events(m.as_slice())))
         }
         _ => BAD_ARG,
     }

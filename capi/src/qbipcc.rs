@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //! `qb/qbipcc.h`: IPC clients.
 
-use crate::handle::{BAD_ARG, Parts, borrow, bytes, bytes_mut, count, cstr, null_errno, status};
+use crate::handle::{BAD_ARG, Parts, borrow, count, cstr, message, null_errno, room, status};
 use libc::{c_char, c_int, c_void, gid_t, iovec, pid_t, size_t, ssize_t, uid_t};
 use qb::Error;
 use qb::ipc::{Client, Connecting, probe_datagram_size};
@@ -54,10 +54,10 @@ pub unsafe extern "C" fn qb_ipcc_connect(
     max_msg_size: size_t,
 ) -> *mut qb_ipcc_connection_t {
     // SAFETY: the caller's contract.
-    let Some(name) = unsafe { cstr(name) }.and_then(|n| n.to_str().ok()) else {
+    let Some(name) = (unsafe { cstr(name) }) else {
         return null_errno(Error::Invalid);
     };
-    match Client::connect(name, max_msg_size) {
+    match Client::connect(name.to_bytes(), max_msg_size) {
         Ok(client) => qb_ipcc_connection::boxed(None, Some(client)),
         Err(e) => null_errno(e),
     }
@@ -79,11 +79,11 @@ pub unsafe extern "C" fn qb_ipcc_connect_async(
     connect_fd: *mut c_int,
 ) -> *mut qb_ipcc_connection_t {
     // SAFETY: the caller's contract.
-    let name = unsafe { cstr(name) }.and_then(|n| n.to_str().ok());
+    let name = unsafe { cstr(name) };
     let (Some(name), false) = (name, connect_fd.is_null()) else {
         return null_errno(Error::Invalid);
     };
-    match Connecting::start(name, max_msg_size, false) {
+    match Connecting::start(name.to_bytes(), max_msg_size, false) {
         Ok(pending) => {
             // SAFETY: not NULL, and writable by the caller's contract.
             unsafe { *connect_fd = pending.raw_fd() };
@@ -235,8 +235,8 @@ pub unsafe extern "C" fn qb_ipcc_send(
     msg_len: size_t,
 ) -> ssize_t {
     // SAFETY: the caller's contract.
-    match unsafe { (open(c), bytes(msg_ptr, msg_len)) } {
-        (Some(client), Some(message)) => count(client.send(&[message])),
+    match unsafe { (open(c), message(msg_ptr, msg_len)) } {
+        (Some(client), message) => count(message.and_then(|message| client.send(&[message]))),
         _ => BAD_ARG,
     }
 }
@@ -259,7 +259,7 @@ pub unsafe extern "C" fn qb_ipcc_sendv(
 ) -> ssize_t {
     // SAFETY: the caller's contract.
     match unsafe { (open(c), Parts::new(iov, iov_len)) } {
-        (Some(client), Some(parts)) => count(client.send(parts.as_slice())),
+        (Some(client), parts) => Parts::send_with(parts, |parts| client.send(parts)),
         _ => BAD_ARG,
     }
 }
@@ -283,7 +283,7 @@ pub unsafe extern "C" fn qb_ipcc_recv(
     ms_timeout: i32,
 ) -> ssize_t {
     // SAFETY: the caller's contract.
-    match unsafe { (open(c), bytes_mut(msg_ptr, msg_len)) } {
+    match unsafe { (open(c), room(msg_ptr, msg_len)) } {
         (Some(client), Some(buffer)) => count(client.recv(buffer, ms_timeout)),
         _ => BAD_ARG,
     }
@@ -315,10 +315,12 @@ pub unsafe extern "C" fn qb_ipcc_sendv_recv(
     ms_timeout: i32,
 ) -> ssize_t {
     // SAFETY: the caller's contract.
-    match unsafe { (open(c), Parts::new(iov, iov_len as usize), bytes_mut(msg_ptr, msg_len)) } {
-        (Some(client), Some(parts), Some(buffer)) => {
+    match unsafe { (open(c), Parts::new(iov, iov_len as usize), room(msg_ptr, msg_len)) } {
+        (Some(client), Ok(parts), Some(buffer)) if parts.is_empty() => count(client.recv(buffer, ms_timeout)),
+        (Some(client), Ok(parts), Some(buffer)) => {
             count(client.send_recv(parts.as_slice(), buffer, ms_timeout))
         }
+        (Some(_), Err(e), Some(_)) => -(e.errno() as ssize_t),
         _ => BAD_ARG,
     }
 }
@@ -342,7 +344,7 @@ pub unsafe extern "C" fn qb_ipcc_event_recv(
     ms_timeout: i32,
 ) -> ssize_t {
     // SAFETY: the caller's contract.
-    match unsafe { (open(c), bytes_mut(msg_ptr, msg_len)) } {
+    match unsafe { (open(c), room(msg_ptr, msg_len)) } {
         (Some(client), Some(buffer)) => count(client.recv_event(buffer, ms_timeout)),
         _ => BAD_ARG,
     }

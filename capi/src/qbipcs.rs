@@ -2,7 +2,7 @@
 //! `qb/qbipcs.h`: IPC services. The C types, and the application's functions as the engine's handler, are in
 //! `ipcs_bridge`.
 
-use crate::handle::{BAD_ARG, Parts, borrow, bytes, count, cstr, null_errno, status};
+use crate::handle::{BAD_ARG, Parts, borrow, count, cstr, message, null_errno, status};
 use crate::ipcs_bridge::{
     CHandler, arc, handle, lend, qb_ipc_type, qb_ipcs_connection_stats, qb_ipcs_connection_stats_2,
     qb_ipcs_connection_t, qb_ipcs_poll_handlers, qb_ipcs_rate_limit, qb_ipcs_service_handlers,
@@ -38,11 +38,11 @@ pub unsafe extern "C" fn qb_ipcs_create(
         _ => Err(Error::Invalid),
     };
     // SAFETY: the caller's contract.
-    let (name, handlers) = unsafe { (cstr(name).and_then(|n| n.to_str().ok()), handlers.as_ref()) };
+    let (name, handlers) = unsafe { (cstr(name), handlers.as_ref()) };
     let (Some(name), Some(handlers)) = (name, handlers) else {
         return null_errno(Error::Invalid);
     };
-    match Service::new(name, service_id, transport, Box::new(CHandler(*handlers))) {
+    match Service::new(name.to_bytes(), service_id, transport, Box::new(CHandler(*handlers))) {
         // The service keeps itself until its last reference goes; the handle is its address.
         Ok(service) => Arc::as_ptr(&service).cast_mut(),
         Err(e) => null_errno(e),
@@ -199,8 +199,10 @@ pub unsafe extern "C" fn qb_ipcs_response_send(
     size: size_t,
 ) -> ssize_t {
     // SAFETY: the caller's contract.
-    match unsafe { (lend(c), bytes(data, size)) } {
-        (Some(connection), Some(message)) => count(connection.send_response(&[message])),
+    match unsafe { (lend(c), message(data, size)) } {
+        (Some(connection), message) => {
+            count(message.and_then(|message| connection.send_response(&[message])))
+        }
         _ => BAD_ARG,
     }
 }
@@ -222,7 +224,7 @@ pub unsafe extern "C" fn qb_ipcs_response_sendv(
 ) -> ssize_t {
     // SAFETY: the caller's contract.
     match unsafe { (lend(c), Parts::new(iov, iov_len)) } {
-        (Some(connection), Some(parts)) => count(connection.send_response(parts.as_slice())),
+        (Some(connection), parts) => Parts::send_with(parts, |parts| connection.send_response(parts)),
         _ => BAD_ARG,
     }
 }
@@ -244,8 +246,8 @@ pub unsafe extern "C" fn qb_ipcs_event_send(
     size: size_t,
 ) -> ssize_t {
     // SAFETY: the caller's contract.
-    match unsafe { (lend(c), bytes(data, size)) } {
-        (Some(connection), Some(message)) => count(connection.send_event(&[message])),
+    match unsafe { (lend(c), message(data, size)) } {
+        (Some(connection), message) => count(message.and_then(|message| connection.send_event(&[message]))),
         _ => BAD_ARG,
     }
 }
@@ -267,7 +269,7 @@ pub unsafe extern "C" fn qb_ipcs_event_sendv(
 ) -> ssize_t {
     // SAFETY: the caller's contract.
     match unsafe { (lend(c), Parts::new(iov, iov_len)) } {
-        (Some(connection), Some(parts)) => count(connection.send_event(parts.as_slice())),
+        (Some(connection), parts) => Parts::send_with(parts, |parts| connection.send_event(parts)),
         _ => BAD_ARG,
     }
 }

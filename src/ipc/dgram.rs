@@ -43,14 +43,14 @@ pub(super) enum Record {
 /// The control file of one connection.
 pub(super) struct Control {
     pages: Mapping,
-    name: String,
+    name: Vec<u8>,
     id: FileId,
 }
 
 impl Control {
     /// Makes the file in the connection's directory.
-    fn make(dir: &ConnectionDir, service: &str, auth: &Auth) -> Result<Self> {
-        let name = format!("qb-control-{service}");
+    fn make(dir: &ConnectionDir, service: &[u8], auth: &Auth) -> Result<Self> {
+        let name = [b"qb-control-", service].concat();
         let fd = dir.dir.create_file(&name, 0o600)?;
         let id = dir::fstat(fd.as_fd())?.id;
         let set_up = || -> Result<Mapping> {
@@ -365,14 +365,13 @@ impl ServerSockets {
     /// Makes control file and sockets, and fills in their names for the client.
     pub fn make(
         dir: &ConnectionDir,
-        service: &str,
+        service: &[u8],
         max_msg_size: u32,
         auth: &Auth,
         answer: &mut ConnectResponse,
     ) -> Result<Self> {
-        let description = dir.description();
-        let base = format!("{description}-{service}");
-        let address = |end: &str| Address::abstract_name(format!("{base}-{end}").as_bytes());
+        let base = dir.path_of(service);
+        let address = |end: &str| Address::abstract_name(&[base.as_slice(), b"-", end.as_bytes()].concat());
         let control = Arc::new(Control::make(dir, service, auth)?);
         let set_up = || -> Result<(OwnedFd, OwnedFd)> {
             let bound = |end: &str| -> Result<OwnedFd> {
@@ -389,14 +388,14 @@ impl ServerSockets {
                 return Err(e);
             }
         };
-        answer.request = format!("{description}-control-{service}").into_bytes();
+        answer.request = dir.path_of(&[b"control-", service].concat());
         let line = |socket, sends, receives, end: &str, spoken: &Arc<AtomicBool>| {
             Line::new(socket, &control, sends, receives, address(end), spoken)
         };
         let spoken = Arc::default();
         let requests = line(request, Record::Response, Record::Request, "response", &spoken);
         let events = line(event, Record::Event, Record::Event, "event", &spoken);
-        answer.response = base.into_bytes();
+        answer.response = base;
         let responses = Outbox::new(requests.clone());
         Ok(Self {
             requests: ServerRequests { line: requests, clean: false, spin: Spin::default() },

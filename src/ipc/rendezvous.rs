@@ -2,7 +2,8 @@
 //! The address a service listens on: an abstract name, or a socket file where the administrator wants that.
 
 use crate::sys::socket::Address;
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -33,5 +34,23 @@ pub(super) fn stream_address(name: &[u8]) -> Address {
 
 /// The socket file of a service, when socket files are used.
 pub(super) fn socket_file(name: &[u8]) -> Option<PathBuf> {
-    filesystem_sockets().then(|| Path::new(SOCKET_DIR).join(std::ffi::OsStr::from_bytes(name)))
+    filesystem_sockets().then(|| file_of(name))
+}
+
+/// Always below the directory, also for a name that begins with a `/`.
+fn file_of(name: &[u8]) -> PathBuf {
+    OsString::from_vec([SOCKET_DIR.as_bytes(), b"/", name].concat()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::ffi::OsStrExt;
+
+    #[test]
+    fn a_socket_file_is_in_its_directory_whatever_the_name_begins_with() {
+        for name in [&b"plain"[..], b"/etc/passwd", b"", b"\xff\xfe"] {
+            assert_eq!(file_of(name).as_os_str().as_bytes(), [SOCKET_DIR.as_bytes(), b"/", name].concat());
+        }
+    }
 }

@@ -12,6 +12,8 @@ use crate::sys::process;
 use crate::sys::socket::Credentials;
 use crate::wire::{ConnectResponse, DirectoryName, split_in_directory};
 use crate::{Error, Result};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -48,9 +50,9 @@ impl ConnectionDir {
         Ok(made)
     }
 
-    /// The prefix of everything that belongs to the connection: `<directory>/qb`.
-    pub fn description(&self) -> String {
-        format!("{}/qb", self.dir.path().display())
+    /// The path of something that belongs to the connection: `<directory>/qb-<what>`.
+    pub fn path_of(&self, what: &[u8]) -> Vec<u8> {
+        [self.dir.path().as_os_str().as_bytes(), b"/qb-", what].concat()
     }
 
     /// Whether this process made it; a child that inherited it must leave everything alone.
@@ -87,20 +89,19 @@ impl ServerRings {
     /// Makes the rings in the connection's directory and fills in their names for the client.
     pub fn make(
         dir: &ConnectionDir,
-        service: &str,
+        service: &[u8],
         max_msg_size: u32,
         auth: &Auth,
         answer: &mut ConnectResponse,
     ) -> Result<Self> {
-        let description = dir.description();
         let mut made: Vec<Arc<RingFiles>> = Vec::with_capacity(3);
         for kind in ["request", "response", "event"] {
-            let base = format!("qb-{kind}-{service}");
-            let path = format!("{description}-{kind}-{service}");
+            let what = [kind.as_bytes(), b"-", service].concat();
+            let path = dir.path_of(&what);
             let ring = RingFiles::create_in(
                 &dir.dir,
-                &base,
-                Path::new(&path),
+                [b"qb-", what.as_slice()].concat(),
+                Path::new(OsStr::from_bytes(&path)),
                 max_msg_size as usize,
                 USER_DATA,
                 Some((auth.uid, auth.gid)),
@@ -120,7 +121,7 @@ impl ServerRings {
                 "response" => &mut answer.response,
                 _ => &mut answer.event,
             };
-            *name = path.into_bytes();
+            *name = path;
         }
         let mut rings = made.into_iter();
         match (rings.next(), rings.next(), rings.next()) {
@@ -159,10 +160,8 @@ impl ClientRings {
             if !dir.path().as_os_str().as_encoded_bytes().ends_with(directory) {
                 return Err(Error::Corrupt);
             }
-            let file = std::str::from_utf8(file).map_err(|_| Error::Corrupt)?;
             let expect = Expect { size: answer.max_msg_size as usize, user_data: USER_DATA, owners: &owners };
-            let (header, data) = (format!("{file}-header"), format!("{file}-data"));
-            Ok(Arc::new(RingFiles::open_in(&dir, &header, &data, &expect)?))
+            Ok(Arc::new(RingFiles::open_in(&dir, file, &expect)?))
         };
         let (request, response, event) =
             (ring(&answer.request)?, ring(&answer.response)?, ring(&answer.event)?);
@@ -191,16 +190,14 @@ impl ClientRings {
 }
 
 /// Opens the directory of a connection for which the server gave the name of one file; returns that file's name too.
-pub(super) fn open_directory<'a>(name: &'a [u8], server: &Credentials) -> Result<(Dir, &'a str)> {
+pub(super) fn open_directory<'a>(name: &'a [u8], server: &Credentials) -> Result<(Dir, &'a [u8])> {
     let (directory, file) = split_in_directory(ROOT.as_bytes(), name)?;
     let shape = DirectoryName::parse(directory).ok_or(Error::Corrupt)?;
     // A server in another pid namespace (pid 0 here) counts processes differently.
     if server.pid > 0 && (shape.server_pid != server.pid || shape.client_pid != process::pid()) {
         return Err(Error::Corrupt);
     }
-    let directory = std::str::from_utf8(directory).map_err(|_| Error::Corrupt)?;
-    let file = std::str::from_utf8(file).map_err(|_| Error::Corrupt)?;
-    let path = Path::new(ROOT).join(directory);
+    let path = Path::new(ROOT).join(OsStr::from_bytes(directory));
     Ok((Dir::open(&path, &owners(server))?, file))
 }
 

@@ -51,10 +51,11 @@ fn remove(path: &Path) {
         return;
     };
     for entry in entries.flatten() {
-        if let Some(name) = entry.file_name().to_str().filter(|name| name.starts_with("qb-"))
-            && let Ok(stat) = dir.stat(name)
+        let name = entry.file_name();
+        if name.as_bytes().starts_with(b"qb-")
+            && let Ok(stat) = dir.stat(name.as_bytes())
         {
-            let _ = dir.unlink_same(name, &stat.id);
+            let _ = dir.unlink_same(name.as_bytes(), &stat.id);
         }
     }
     let _ = dir.remove_self();

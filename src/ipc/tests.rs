@@ -5,8 +5,11 @@ use super::*;
 use crate::event::{Job, Loop};
 use crate::wire::Features;
 use crate::{Error, Result};
+use std::collections::BTreeMap;
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 /// A message of `len` bytes with a head in front, filled with `fill`.
 pub(super) fn message(id: i32, len: usize, fill: u8) -> Vec<u8> {
@@ -76,6 +79,37 @@ impl Handler for Echo {
     }
 }
 
+/// A loop that writes down what it was told last of each descriptor. When asked to, it has another thread turn the service off
+/// while it is being told something: what it is being told is old by the time it takes effect.
+pub(super) struct Meddler {
+    inner: Arc<Loop>,
+    service: OnceLock<Weak<Service>>,
+    told: Mutex<BTreeMap<RawFd, (Priority, i32)>>,
+    meddle: AtomicBool,
+}
+
+impl Poller for Meddler {
+    fn add(&self, priority: Priority, fd: RawFd, events: i32, watch: Watch) -> Result<()> {
+        self.inner.add(priority, fd, events, watch)
+    }
+    fn modify(&self, priority: Priority, fd: RawFd, events: i32, watch: Watch) -> Result<()> {
+        if self.meddle.swap(false, Ordering::Relaxed) {
+            let service = self.service.get().and_then(Weak::upgrade).unwrap();
+            std::thread::scope(|scope| {
+                scope.spawn(|| service.set_rate_limit(RateLimit::Off)).join().unwrap()
+            });
+        }
+        self.told.lock().unwrap().insert(fd, (priority, events));
+        self.inner.modify(priority, fd, events, watch)
+    }
+    fn remove(&self, fd: RawFd) -> Result<()> {
+        self.inner.remove(fd)
+    }
+    fn job(&self, priority: Priority, connection: Arc<Connection>) -> Result<()> {
+        self.inner.job(priority, connection)
+    }
+}
+
 /// A running service and what it was called for.
 pub(super) struct Running {
     name: String,
@@ -87,12 +121,20 @@ pub(super) struct Running {
 }
 
 impl Running {
-    pub fn start(name: &str, (transport, offer): Kind) -> Self {
+    pub fn start(name: &str, kind: Kind) -> Self {
+        Self::start_with(name, kind, |event_loop| event_loop)
+    }
+
+    fn start_with<P: Poller + 'static>(
+        name: &str,
+        (transport, offer): Kind,
+        poller: impl FnOnce(Arc<Loop>) -> Arc<P>,
+    ) -> Self {
         let name = format!("qb-unit-{}-{name}-{transport:?}-{offer:?}", std::process::id());
         let (sender, calls) = channel();
         let event_loop = Loop::new().unwrap();
         let service = Service::new(&name, 1, Ok(transport), Box::new(Echo(Mutex::new(sender)))).unwrap();
-        service.set_poller(event_loop.clone());
+        service.set_poller(poller(event_loop.clone()));
         service.run().unwrap();
         let runner = event_loop.clone();
         let thread = Some(std::thread::spawn(move || runner.run()));
@@ -244,7 +286,7 @@ fn many_threads_may_send_on_one_connection() {
 #[test]
 fn a_refused_name_and_a_silent_service_are_errors() {
     assert_eq!(Client::connect("qb-unit-nobody-listens", 1).err(), Some(Error::Os(libc::ECONNREFUSED)));
-    assert_eq!(Client::connect(&"x".repeat(300), 1).err(), Some(Error::Invalid));
+    assert_eq!(Client::connect("x".repeat(300), 1).err(), Some(Error::Invalid));
 }
 
 #[test]
@@ -252,4 +294,34 @@ fn the_size_a_datagram_really_has_is_found() {
     assert_eq!(probe_datagram_size(1000), Ok(1000));
     let most = probe_datagram_size(1 << 30).unwrap();
     assert!(most > 1000 && most < 1 << 30, "{most}");
+}
+
+#[test]
+fn a_poll_loop_that_is_told_of_two_changes_at_once_ends_with_the_later() {
+    for kind in ALL {
+        let mut meddler = None;
+        let running = Running::start_with("meddler", kind, |inner| {
+            let (told, meddle) = (Mutex::default(), AtomicBool::new(false));
+            let made = Arc::new(Meddler { inner, service: OnceLock::new(), told, meddle });
+            meddler = Some(made.clone());
+            made
+        });
+        let meddler = meddler.unwrap();
+        assert!(meddler.service.set(Arc::downgrade(&running.service)).is_ok());
+        let client = running.connect();
+        running.calls(2);
+        for _ in 0..3 {
+            running.service.set_rate_limit(RateLimit::Normal);
+            assert_eq!(echo(&client, 1, 100).unwrap().len(), 100);
+            meddler.meddle.store(true, Ordering::Relaxed);
+            running.service.set_rate_limit(RateLimit::Fast);
+            assert!(!meddler.meddle.load(Ordering::Relaxed));
+            let told = meddler.told.lock().unwrap().clone();
+            assert!(told.values().all(|&(priority, _)| priority == Priority::Low), "{kind:?}: {told:?}");
+            // A request has to wait, whichever descriptor announces it.
+            assert_eq!(client.send(&[&message(1, 100, 9)]), Err(Error::Busy), "{kind:?}");
+        }
+        running.service.set_rate_limit(RateLimit::Normal);
+        assert_eq!(echo(&client, 1, 100).unwrap().len(), 100);
+    }
 }

@@ -5,6 +5,7 @@ use super::producer::alive;
 use super::{Chunk, RingFiles, Trusted};
 use crate::ring::{Reader, Words};
 use crate::shm;
+use crate::sys::fork;
 use crate::{Error, Result};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -12,12 +13,14 @@ use std::time::Duration;
 
 /// Receives messages: [`Consumer::peek`] takes one count of the semaphore and says where the message is,
 /// [`Consumer::reclaim`] lets go of it. The only reader of its ring; its index is private, so the peer cannot move it.
+/// After a fork it is as with a [`Producer`](super::Producer).
 #[derive(Debug)]
 pub struct Consumer {
     files: Arc<RingFiles>,
     reader: Reader<Arc<RingFiles>>,
     /// A message is used in place: nobody gets it, or the one behind it, meanwhile.
     lent: bool,
+    forks: u32,
 }
 
 /// Where a message lies in the ring of a peer that is vouched for; only until the chunk is reclaimed is it the message.
@@ -49,7 +52,8 @@ impl Consumer {
     /// The one consumer of a ring from which nothing was read yet.
     #[must_use]
     pub fn new(files: Arc<RingFiles>) -> Self {
-        Self { reader: Reader::private(Arc::clone(&files)), files, lent: false }
+        fork::watch();
+        Self { reader: Reader::private(Arc::clone(&files)), files, lent: false, forks: fork::count() }
     }
 
     /// Whether a message is used in place: what is behind it cannot be seen meanwhile.
@@ -57,6 +61,14 @@ impl Consumer {
     #[inline]
     pub fn is_lent(&self) -> bool {
         self.lent
+    }
+
+    /// At the begin of each use: whether there is somebody to take turns with.
+    #[inline(always)]
+    fn turn(&mut self) {
+        if self.forks != fork::count() {
+            self.reader.share();
+        }
     }
 
     /// How many messages are queued, by the semaphore. [`Error::Corrupt`] for more than the ring could ever hold.
@@ -74,7 +86,8 @@ impl Consumer {
 
     /// True when the next message can be read, by the ring alone: the sender may not have posted the semaphore yet.
     #[must_use]
-    pub fn ready(&self) -> bool {
+    pub fn ready(&mut self) -> bool {
+        self.turn();
         self.reader.is_ready().unwrap_or(false)
     }
 
@@ -85,6 +98,7 @@ impl Consumer {
     #[inline]
     pub fn peek(&mut self) -> Result<Option<Chunk>> {
         shm::ready();
+        self.turn();
         if self.lent {
             return Ok(None);
         }

@@ -35,7 +35,7 @@ pub struct RingFiles {
 /// A file as it was when it was opened or made here.
 #[derive(Debug)]
 struct Named {
-    name: String,
+    name: Vec<u8>,
     id: FileId,
 }
 
@@ -46,7 +46,7 @@ struct Fresh<'a> {
 }
 
 impl Fresh<'_> {
-    fn create(&mut self, name: String, len: usize, owner: Option<(u32, u32)>, mode: u32) -> Result<OwnedFd> {
+    fn create(&mut self, name: Vec<u8>, len: usize, owner: Option<(u32, u32)>, mode: u32) -> Result<OwnedFd> {
         let fd = self.dir.create_file(&name, 0o600)?;
         let id = dir::fstat(fd.as_fd())?.id;
         self.made.push(Named { name, id });
@@ -84,7 +84,7 @@ impl RingFiles {
     #[allow(clippy::too_many_arguments, reason = "each is a property of the files on the wire")]
     pub fn create_in(
         dir: &Dir,
-        name: &str,
+        name: impl AsRef<[u8]>,
         recorded_path: &Path,
         size: usize,
         user_data: usize,
@@ -96,8 +96,8 @@ impl RingFiles {
         let ring = layout::ring_size(size)?;
         let header_len = layout::header_len(user_data)?;
         let mut fresh = Fresh { dir, made: Vec::with_capacity(2) };
-        let header = fresh.create(format!("{name}-header"), header_len, owner, mode)?;
-        let data = fresh.create(format!("{name}-data"), ring.bytes(), owner, mode)?;
+        let header = fresh.create([name.as_ref(), b"-header"].concat(), header_len, owner, mode)?;
+        let data = fresh.create([name.as_ref(), b"-data"].concat(), ring.bytes(), owner, mode)?;
         let header = Mapping::map(header.as_fd(), header_len)?;
         let data = if mirrored {
             Mapping::map_twice(data.as_fd(), ring.bytes())?
@@ -126,23 +126,22 @@ impl RingFiles {
         if self.is_dead() { Err(Error::Disconnected) } else { Ok(()) }
     }
 
-    /// Opens a ring that somebody else made in `dir` and counts this side in. Each file must be a regular one without
+    /// Opens a ring `name` that somebody else made in `dir` and counts this side in. Each file must be a regular one without
     /// further links, belong to one of the expected owners and have exactly the expected length, else EPERM or
     /// [`Error::Corrupt`]; symbolic links are refused. Nothing is created, truncated or unlinked.
-    pub fn open_in(dir: &Dir, header_name: &str, data_name: &str, expect: &Expect<'_>) -> Result<Self> {
+    pub fn open_in(dir: &Dir, name: impl AsRef<[u8]>, expect: &Expect<'_>) -> Result<Self> {
+        let header_name = [name.as_ref(), b"-header"].concat();
+        let data_name = [name.as_ref(), b"-data"].concat();
         let ring = layout::ring_size(expect.size)?;
         let header_len = layout::header_len(expect.user_data)?;
-        let (header, header_id) = verified(dir, header_name, header_len, expect.owners)?;
-        let (data, data_id) = verified(dir, data_name, ring.bytes(), expect.owners)?;
+        let (header, header_id) = verified(dir, &header_name, header_len, expect.owners)?;
+        let (data, data_id) = verified(dir, &data_name, ring.bytes(), expect.owners)?;
         let files = Self {
             header: Mapping::map(header.as_fd(), header_len)?,
             data: Mapping::map(data.as_fd(), ring.bytes())?,
             size: ring,
             user_data: expect.user_data,
-            names: vec![
-                Named { name: header_name.to_owned(), id: header_id },
-                Named { name: data_name.to_owned(), id: data_id },
-            ],
+            names: vec![Named { name: header_name, id: header_id }, Named { name: data_name, id: data_id }],
         };
         if files.header_word(layout::WORD_SIZE)?.get() != ring.words() {
             return Err(Error::Corrupt);
@@ -318,7 +317,7 @@ pub(super) fn recorded(path: &Path, ending: &[u8]) -> Result<Vec<u8>> {
     if bytes.len() > PATH_LEN { Err(Error::Os(libc::ENAMETOOLONG)) } else { Ok(bytes) }
 }
 
-fn verified(dir: &Dir, name: &str, len: usize, owners: &[u32]) -> Result<(OwnedFd, FileId)> {
+fn verified(dir: &Dir, name: &[u8], len: usize, owners: &[u32]) -> Result<(OwnedFd, FileId)> {
     let fd = dir.open_file(name)?;
     let stat = dir::fstat(fd.as_fd())?;
     if !dir::acceptable(owners, stat.uid) {

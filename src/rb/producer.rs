@@ -4,22 +4,34 @@
 use super::RingFiles;
 use crate::ring::Writer;
 use crate::shm;
+use crate::sys::fork;
 use crate::{Error, Result};
 use std::sync::Arc;
 
 /// Sends messages, each as one chunk with one count of the semaphore. The only writer of its ring; its index is private,
-/// so the peer cannot move it.
+/// so the peer cannot move it. After a fork there are two of them, which take turns: then the index in the ring counts,
+/// checked, and a peer that moves it spoils its own messages.
 #[derive(Debug)]
 pub struct Producer {
     files: Arc<RingFiles>,
     writer: Writer<Arc<RingFiles>>,
+    forks: u32,
 }
 
 impl Producer {
     /// The one producer of a ring into which nothing was written yet.
     #[must_use]
     pub fn new(files: Arc<RingFiles>) -> Self {
-        Self { writer: Writer::private(Arc::clone(&files)), files }
+        fork::watch();
+        Self { writer: Writer::private(Arc::clone(&files)), files, forks: fork::count() }
+    }
+
+    /// At the begin of each use: whether there is somebody to take turns with.
+    #[inline(always)]
+    fn turn(&mut self) {
+        if self.forks != fork::count() {
+            self.writer.share();
+        }
     }
 
     /// Writes the parts as one chunk, publishes it, and then posts the semaphore. Returns the bytes sent.
@@ -33,6 +45,7 @@ impl Producer {
         for part in parts {
             len = len.checked_add(part.len()).ok_or(Error::TooBig)?;
         }
+        self.turn();
         let claim = self.writer.claim(len)?;
         self.writer.fill_all(&claim, parts)?;
         self.writer.commit(claim, len)?;
@@ -43,6 +56,7 @@ impl Producer {
     /// Whether a message of `len` bytes finds room now: [`Error::Busy`] when not, otherwise as [`Producer::send`].
     pub fn probe(&mut self, len: usize) -> Result<()> {
         shm::ready();
+        self.turn();
         // Dropping the claim gives the room back.
         drop(self.writer.claim(len)?);
         if self.files.is_dead() { Err(Error::Disconnected) } else { Ok(()) }
@@ -50,6 +64,7 @@ impl Producer {
 
     /// Bytes that are free now, the 12 bytes of margin of the next message included.
     pub fn space_free(&mut self) -> Result<usize> {
+        self.turn();
         self.writer.space_free()
     }
 

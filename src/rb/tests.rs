@@ -24,7 +24,7 @@ impl Scratch {
 
     fn open(&self, name: &str, size: usize, user_data: usize) -> crate::Result<RingFiles> {
         let expect = Expect { size, user_data, owners: &[euid()] };
-        RingFiles::open_in(&self.0, &format!("{name}-header"), &format!("{name}-data"), &expect)
+        RingFiles::open_in(&self.0, name, &expect)
     }
 
     fn pair(&self, size: usize) -> (Producer, Consumer) {
@@ -158,10 +158,7 @@ fn only_exactly_the_expected_files_are_opened() {
     assert_eq!(scratch.open("r", 4000, 0).err(), Some(Error::Corrupt));
     assert_eq!(scratch.open("r", 9000, 4).err(), Some(Error::Corrupt));
     let foreign = Expect { size: 4000, user_data: 4, owners: &[euid() + 1] };
-    assert_eq!(
-        RingFiles::open_in(&scratch.0, "r-header", "r-data", &foreign).err(),
-        Some(Error::Os(libc::EPERM))
-    );
+    assert_eq!(RingFiles::open_in(&scratch.0, "r", &foreign).err(), Some(Error::Os(libc::EPERM)));
     let path = scratch.0.path();
     std::fs::hard_link(path.join("r-data"), path.join("more")).unwrap();
     assert_eq!(scratch.open("r", 4000, 4).err(), Some(Error::Corrupt));

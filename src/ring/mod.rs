@@ -12,7 +12,7 @@
 //!
 //! The length is private. An end of a connection keeps its own index private too ([`Writer::private`],
 //! [`Reader::private`]) and only publishes it; handles that take turns on one ring read it back, checked
-//! ([`Writer::shared`], [`Reader::shared`]). The peer may store anything at any time. The worst it gets is
+//! ([`Writer::shared`], [`Reader::shared`]). An end that was copied by a fork becomes one of those. The peer may store anything at any time. The worst it gets is
 //! `Error::Corrupt` and the loss of its own messages.
 //!
 //! This room touches shared words through [`Words`] and nothing else: no files, no clock, no log.

@@ -49,6 +49,12 @@ impl<W: Words> Reader<W> {
         Self { words, size, at: Cursor::Shared }
     }
 
+    /// From now on it takes turns with others.
+    #[cold]
+    pub fn share(&mut self) {
+        self.at = Cursor::Shared;
+    }
+
     #[inline]
     fn read_at(&self) -> Result<u32> {
         self.at.get(self.words.read_pt(), self.size)

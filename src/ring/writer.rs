@@ -49,6 +49,12 @@ impl<W: Words> Writer<W> {
         Self { words, size, at: Cursor::Shared, reader: 0 }
     }
 
+    /// From now on it takes turns with others.
+    #[cold]
+    pub fn share(&mut self) {
+        self.at = Cursor::Shared;
+    }
+
     /// Index of the next chunk.
     #[inline]
     fn write_at(&self) -> Result<u32> {

@@ -63,8 +63,8 @@ fn c_path(path: &Path) -> Result<CString> {
 }
 
 /// A name inside a directory: not empty, no `/`, no NUL, not `.` or `..`.
-fn c_name(name: &str) -> Result<CString> {
-    if name.is_empty() || name.contains('/') || name == "." || name == ".." {
+fn c_name(name: &[u8]) -> Result<CString> {
+    if name.is_empty() || name.contains(&b'/') || name == b"." || name == b".." {
         return Err(Error::Invalid);
     }
     CString::new(name).map_err(|_| Error::Invalid)
@@ -255,25 +255,25 @@ impl Dir {
 
     /// Makes a new file, read-write: EEXIST for any entry of that name, links included. The mode is reduced by the umask;
     /// [`fchmod`] sets it exactly.
-    pub fn create_file(&self, name: &str, mode: u32) -> Result<OwnedFd> {
+    pub fn create_file(&self, name: impl AsRef<[u8]>, mode: u32) -> Result<OwnedFd> {
         let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW;
-        open_at(self.fd.as_raw_fd(), &c_name(name)?, flags, mode)
+        open_at(self.fd.as_raw_fd(), &c_name(name.as_ref())?, flags, mode)
     }
 
     /// Opens an existing file read-write; ELOOP for a symbolic link. Never blocks on a fifo.
-    pub fn open_file(&self, name: &str) -> Result<OwnedFd> {
+    pub fn open_file(&self, name: impl AsRef<[u8]>) -> Result<OwnedFd> {
         let flags = libc::O_RDWR | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
-        open_at(self.fd.as_raw_fd(), &c_name(name)?, flags, 0)
+        open_at(self.fd.as_raw_fd(), &c_name(name.as_ref())?, flags, 0)
     }
 
     /// Device, inode and so on of an entry, without following links.
-    pub fn stat(&self, name: &str) -> Result<Stat> {
-        stat_at(self.fd.as_fd(), &c_name(name)?)
+    pub fn stat(&self, name: impl AsRef<[u8]>) -> Result<Stat> {
+        stat_at(self.fd.as_fd(), &c_name(name.as_ref())?)
     }
 
     /// Unlinks `name` if it still is the file `id`; [`Error::NotFound`] if the name is gone or means another file.
-    pub fn unlink_same(&self, name: &str, id: &FileId) -> Result<()> {
-        unlink_at_same(self.fd.as_fd(), &c_name(name)?, id, 0)
+    pub fn unlink_same(&self, name: impl AsRef<[u8]>, id: &FileId) -> Result<()> {
+        unlink_at_same(self.fd.as_fd(), &c_name(name.as_ref())?, id, 0)
     }
 
     /// Sets owner and group of the directory itself (one made by [`Dir::create_unique`]; EBADF otherwise).

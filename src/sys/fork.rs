@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-//! Notices that this process is a forked copy, without a system call per question.
+//! Notices that this process is a forked copy, or that it has copies, without a system call per question.
 
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 static GENERATION: AtomicU32 = AtomicU32::new(0);
+static FORKS: AtomicU32 = AtomicU32::new(0);
 static INSTALL: Once = Once::new();
 
+extern "C" fn in_parent() {
+    FORKS.fetch_add(1, Ordering::Relaxed);
+}
+
 extern "C" fn in_child() {
+    FORKS.fetch_add(1, Ordering::Relaxed);
     GENERATION.fetch_add(1, Ordering::Relaxed);
 }
 
@@ -15,10 +21,17 @@ extern "C" fn in_child() {
 /// wants to compare generations takes the first one after calling this.
 pub fn watch() {
     INSTALL.call_once(|| {
-        // SAFETY: `in_child` is an `extern "C"` function that only adds to an atomic, which is allowed in a forked child.
-        // A failure (out of memory) leaves the counter still, which means "no fork seen".
-        unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+        // SAFETY: both are `extern "C"` functions that only add to atomics, which is allowed in a forked child.
+        // A failure (out of memory) leaves the counters still, which means "no fork seen".
+        unsafe { libc::pthread_atfork(None, Some(in_parent), Some(in_child)) };
     });
+}
+
+/// Differs from what it was before `fork()`, in the parent and in the child.
+#[must_use]
+#[inline]
+pub fn count() -> u32 {
+    FORKS.load(Ordering::Relaxed)
 }
 
 /// Differs from what the parent process saw once `fork()` has made this process.

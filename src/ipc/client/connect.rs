@@ -16,7 +16,7 @@ const NAME_MAX: usize = 255 - 20;
 
 /// A connection whose request is sent and whose answer is awaited.
 pub struct Connecting {
-    name: String,
+    name: Vec<u8>,
     asked: u32,
     stream: OwnedFd,
     deadline: Deadline,
@@ -32,17 +32,18 @@ pub struct Connecting {
 impl Connecting {
     /// Connects to the service's socket and sends the request. With `patient`, a service whose queue of connections is
     /// full is waited for; otherwise that is [`Error::Busy`].
-    pub fn start(name: &str, max_msg_size: usize, patient: bool) -> Result<Self> {
+    pub fn start(name: impl AsRef<[u8]>, max_msg_size: usize, patient: bool) -> Result<Self> {
         Self::start_with(name, max_msg_size, patient, sealed::features())
     }
 
     /// The same, with an offer of the caller's.
     pub(in super::super) fn start_with(
-        name: &str,
+        name: impl AsRef<[u8]>,
         max_msg_size: usize,
         patient: bool,
         offer: Features,
     ) -> Result<Self> {
+        let name = name.as_ref();
         if name.len() > NAME_MAX {
             return Err(Error::Invalid);
         }
@@ -51,13 +52,13 @@ impl Connecting {
     }
 
     fn start_until(
-        name: String,
+        name: Vec<u8>,
         asked: u32,
         patient: bool,
         offer: Features,
         deadline: Deadline,
     ) -> Result<Self> {
-        let address = rendezvous::stream_address(name.as_bytes());
+        let address = rendezvous::stream_address(&name);
         let stream = socket::stream()?;
         while let Err(e) = socket::connect(stream.as_fd(), &address) {
             if e != Error::Busy || !patient {

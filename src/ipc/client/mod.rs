@@ -94,12 +94,12 @@ struct Inbox {
 const GONE: i16 = libc::POLLHUP | libc::POLLERR | libc::POLLNVAL;
 
 impl Client {
-    /// Connects to the service `name` and waits for its answer. `max_msg_size` is the largest message in bytes that this
+    /// Connects to the service `name` (any bytes) and waits for its answer. `max_msg_size` is the largest message in bytes that this
     /// client wants to send or receive; at least 12,328 is agreed.
     ///
     /// [`Error::Os`] with `ECONNREFUSED` when nobody listens, the service's own error when it refuses,
     /// [`Error::TimedOut`] when it does not answer.
-    pub fn connect(name: &str, max_msg_size: usize) -> Result<Self> {
+    pub fn connect(name: impl AsRef<[u8]>, max_msg_size: usize) -> Result<Self> {
         Connecting::start(name, max_msg_size, true)?.finish()
     }
 

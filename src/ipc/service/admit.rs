@@ -155,7 +155,7 @@ impl Service {
                 self.refuse_one(&listener);
             }
             Err(Error::Busy) => {}
-            Err(e) => log!(Level::Error, "service {}: accept: {e}", self.name),
+            Err(e) => log!(Level::Error, "service {}: accept: {e}", self.shown()),
         }
         Next::Keep
     }
@@ -174,7 +174,7 @@ impl Service {
         }
         let refused = self.give_up_spare() && socket::accept(listener.as_fd()).is_ok();
         self.take_back_spare();
-        log!(Level::Error, "service {}: no descriptor left for a new connection", self.name);
+        log!(Level::Error, "service {}: no descriptor left for a new connection", self.shown());
         if !refused {
             std::thread::sleep(limits::NO_DESCRIPTOR);
         }
@@ -219,7 +219,7 @@ impl Service {
     fn admit(self: &Arc<Self>, progress: Progress) {
         let Progress { stream, raw, credentials, .. } = progress;
         let (Ok(request), Some(peer)) = (ConnectRequest::decode(&raw), credentials) else {
-            log!(Level::Warning, "service {}: a client sent no proper request", self.name);
+            log!(Level::Warning, "service {}: a client sent no proper request", self.shown());
             return;
         };
         let sealed = request.offer.has(Features::SEALED)

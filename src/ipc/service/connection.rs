@@ -62,7 +62,7 @@ pub(super) fn heard(bell: Bell) -> Result<bool> {
     if bell == Bell::Broken { Err(LEFT) } else { Ok(bell == Bell::NoRoom) }
 }
 
-/// How often a thread corrects what the poll loop watches a stream for, when other threads change their minds meanwhile.
+/// How often a thread corrects what the poll loop watches a descriptor for, when other threads change their minds meanwhile.
 const MOST_CHANGES: u32 = 16;
 
 /// A timer that asks whether the client's sockets exist by now.
@@ -418,16 +418,11 @@ impl Connection {
         let Some(channels) = self.channels.get().filter(|_| self.state.is_open()) else {
             return;
         };
-        match channels.request_fd {
-            None => self.watch_stream(),
-            Some(fd) => {
-                if let Ok(poller) = self.service.poller() {
-                    let watch = Watch::Requests(self.clone());
-                    let _ = poller.modify(self.service.priority(), fd, self.service.rate().interest(), watch);
-                    self.watch_stream();
-                }
-            }
+        if let Some(fd) = channels.request_fd {
+            let wanted = || (self.service.priority(), self.service.rate().interest());
+            self.watch_as(fd, &Watch::Requests(self.clone()), wanted);
         }
+        self.watch_stream();
     }
 
     fn has_outstanding_bells(&self) -> bool {
@@ -438,21 +433,28 @@ impl Connection {
         })
     }
 
-    /// Watches the stream for what is of interest now. Other threads may change that meanwhile and tell the poll loop before or
-    /// after us: whoever is last to tell it looks again.
+    /// Watches the stream for what is of interest now.
     pub(super) fn watch_stream(self: &Arc<Self>) {
-        let (Some(channels), Ok(poller)) = (self.channels.get(), self.service.poller()) else {
+        if let Some(channels) = self.channels.get() {
+            let watch = Watch::Stream(self.clone());
+            self.watch_as(channels.stream_fd, &watch, || self.stream_interest(channels));
+        }
+    }
+
+    /// Tells the poll loop what is wanted of a descriptor. Other threads may change that meanwhile and tell the poll loop before
+    /// or after us: whoever is last to tell it looks again.
+    fn watch_as(&self, fd: RawFd, watch: &Watch, wanted: impl Fn() -> (Priority, PollEvents)) {
+        let Ok(poller) = self.service.poller() else {
             return;
         };
-        let mut wanted = self.stream_interest(channels);
+        let mut now = wanted();
         for _ in 0..MOST_CHANGES {
-            let (priority, events) = wanted;
-            let _ = poller.modify(priority, channels.stream_fd, events, Watch::Stream(self.clone()));
-            let now = self.stream_interest(channels);
-            if now == wanted || !self.state.is_open() {
+            let told = now;
+            let _ = poller.modify(told.0, fd, told.1, watch.clone());
+            now = wanted();
+            if now == told || !self.state.is_open() {
                 break;
             }
-            wanted = now;
         }
     }
 

@@ -196,14 +196,14 @@ impl Connection {
             Ok(()) | Err(Error::Busy) => Next::Keep,
             Err(Error::Disconnected) => self.end("client left"),
             Err(e) => {
-                log!(Level::Error, "service {}: client {}: {e}", self.service.name(), self.peer.pid);
+                log!(Level::Error, "service {}: client {}: {e}", self.service.shown(), self.peer.pid);
                 self.end("protocol error")
             }
         }
     }
 
     fn end(self: &Arc<Self>, why: &str) -> Next {
-        log!(Level::Debug, "service {}: client {}: {why}", self.service.name(), self.peer.pid);
+        log!(Level::Debug, "service {}: client {}: {why}", self.service.shown(), self.peer.pid);
         self.disconnect();
         Next::Remove
     }

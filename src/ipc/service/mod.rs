@@ -130,7 +130,7 @@ impl RateLimit {
 ///
 /// It keeps itself alive from [`Service::new`] until [`Service::destroy`] and the end of its last connection.
 pub struct Service {
-    name: String,
+    name: Vec<u8>,
     id: i32,
     transport: Result<Transport>,
     handler: Box<dyn Handler>,
@@ -174,17 +174,18 @@ impl Drop for Listener {
 const BACKLOG: i32 = 128;
 
 impl Service {
-    /// A service that does not listen yet. `id` is the application's business. An error in place of the transport (one
+    /// A service that does not listen yet. `name` is any bytes; with a `/` nobody can connect to it. `id` is the application's business. An error in place of the transport (one
     /// that exists elsewhere, but not here) is what [`Service::run`] will give.
     ///
     /// [`Error::Invalid`]: the name contains a NUL. Names longer than an address holds are cut there.
     pub fn new(
-        name: &str,
+        name: impl AsRef<[u8]>,
         id: i32,
         transport: Result<Transport>,
         handler: Box<dyn Handler>,
     ) -> Result<Arc<Self>> {
-        if name.contains('\0') {
+        let name = name.as_ref();
+        if name.contains(&0) {
             return Err(Error::Invalid);
         }
         let service = Arc::new(Self {
@@ -212,8 +213,18 @@ impl Service {
 
     /// The name clients connect to.
     #[must_use]
-    pub fn name(&self) -> &str {
+    pub fn name(&self) -> &[u8] {
         &self.name
+    }
+
+    /// The name as messages show it.
+    fn shown(&self) -> impl std::fmt::Display + '_ {
+        self.name.escape_ascii()
+    }
+
+    /// Names become parts of file names. No file has a name with a `/`.
+    fn ensure_name_without_slash(&self) -> Result<()> {
+        if self.name.contains(&b'/') { Err(Error::Os(libc::ENOENT)) } else { Ok(()) }
     }
 
     /// The number given to [`Service::new`].
@@ -231,11 +242,12 @@ impl Service {
     pub fn run(self: &Arc<Self>) -> Result<()> {
         let poller = self.poller()?;
         self.transport?;
-        let file = rendezvous::socket_file(self.name.as_bytes());
+        let file = rendezvous::socket_file(&self.name);
         if let Some(file) = &file {
+            self.ensure_name_without_slash()?;
             let _ = std::fs::remove_file(file);
         }
-        let listening = socket::listen(&rendezvous::stream_address(self.name.as_bytes()), BACKLOG)?;
+        let listening = socket::listen(&rendezvous::stream_address(&self.name), BACKLOG)?;
         if let Some(file) = &file {
             let everyone = std::os::unix::fs::PermissionsExt::from_mode(0o777);
             std::fs::set_permissions(file, everyone)?;
@@ -254,7 +266,7 @@ impl Service {
             return added;
         }
         sweep::remove_leftovers();
-        log!(Level::Debug, "service {} listens", self.name);
+        log!(Level::Debug, "service {} listens", self.shown());
         Ok(())
     }
 
@@ -277,7 +289,7 @@ impl Service {
         if listener.owner_pid == process::pid() {
             half_open.iter().for_each(|half| half.close(self));
             self.stop_watching(listener.socket.as_raw_fd());
-            log!(Level::Debug, "service {} is withdrawn", self.name);
+            log!(Level::Debug, "service {} is withdrawn", self.shown());
         }
     }
 

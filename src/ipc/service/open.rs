@@ -80,6 +80,8 @@ impl Connection {
     /// Makes the channels, and returns the answer that names them.
     pub(super) fn open(self: &Arc<Self>, stream: &Arc<OwnedFd>, is_sealed: bool) -> Result<Answer> {
         let transport = self.service.transport?;
+        // Also where no file is made: what a client sees does not depend on the kind of its memory.
+        self.service.ensure_name_without_slash()?;
         let mut answer = ConnectResponse::refusal(0, transport);
         answer.max_msg_size = self.max_msg_size;
         answer.token = i64::try_from(self.id).unwrap_or(0);
