@@ -118,8 +118,8 @@ static void iterators_may_be_freed_after_their_map(void)
 	}
 }
 
-static qb_map_iter_t *to_free;
-static int walked, told;
+static qb_map_iter_t *to_free, *kept;
+static int walked, told, keeping;
 
 /* Frees an iterator, maybe the one that is moving, and uses others. */
 static void on_deleted(uint32_t event, char *key, void *old_value, void *value, void *user_data)
@@ -131,6 +131,10 @@ static void on_deleted(uint32_t event, char *key, void *old_value, void *value, 
 	to_free = NULL;
 	qb_map_iter_free(it);
 	walked = all(NULL);
+	if (keeping) {
+		kept = qb_map_iter_create(m);
+		CHECK_EQ(step(kept, 1), 1);
+	}
 }
 
 /* Another iterator's memory is spare, or not. */
@@ -177,6 +181,17 @@ static void callbacks_may_free_iterators(void)
 		CHECK_EQ(told, 1);
 		CHECK_EQ(walked, ENTRIES - 2);
 
+		/* The same, and its successor is kept, with a step taken. */
+		it = create(spare);
+		key = qb_map_iter_next(it, &v);
+		watch(it);
+		keeping = 1;
+		CHECK_EQ(qb_map_rm(m, key), QB_TRUE);
+		CHECK(qb_map_iter_next(it, &v) == NULL);
+		keeping = 0;
+		CHECK_EQ(step(kept, 1000), ENTRIES - 4);
+		qb_map_iter_free(kept);
+
 		/* Another than the one that is freed. */
 		it = create(spare);
 		key = qb_map_iter_next(it, &v);
@@ -184,15 +199,15 @@ static void callbacks_may_free_iterators(void)
 		CHECK_EQ(qb_map_rm(m, key), QB_TRUE);
 		qb_map_iter_free(it);
 		CHECK_EQ(told, 1);
-		CHECK_EQ(walked, ENTRIES - 3);
-		CHECK_EQ(qb_map_count_get(m), ENTRIES - 3);
+		CHECK_EQ(walked, ENTRIES - 4);
+		CHECK_EQ(qb_map_count_get(m), ENTRIES - 4);
 
 		/* While the map is destroyed. */
 		it = create(spare);
 		qb_map_iter_next(it, &v);
 		watch(it);
 		qb_map_destroy(m);
-		CHECK_EQ(told, ENTRIES - 3);
+		CHECK_EQ(told, ENTRIES - 4);
 	}
 }
 

@@ -257,7 +257,9 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Walk<K, V, N> {
         walk.spot.stand_on(NONE);
         let found = map.walks.iter().position(|w| Rc::ptr_eq(w, &walk));
         let mut registered = found.map(|at| map.walks.swap_remove(at));
-        if map.spare.is_none() && !map.closed {
+        // More references than these two: it is freed by a callback of its own step, which is still to return.
+        let moving = Rc::strong_count(&walk) > 2;
+        if map.spare.is_none() && !map.closed && !moving {
             map.spare = registered.take();
         }
         let held = map.held > 0 && current != NONE;
