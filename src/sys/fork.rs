@@ -8,12 +8,12 @@ static GENERATION: AtomicU32 = AtomicU32::new(0);
 static FORKS: AtomicU32 = AtomicU32::new(0);
 static INSTALL: Once = Once::new();
 
-extern "C" fn in_parent() {
+/// Counted before there is a child that could do anything. A fork that fails counts too.
+extern "C" fn before() {
     FORKS.fetch_add(1, Ordering::Relaxed);
 }
 
 extern "C" fn in_child() {
-    FORKS.fetch_add(1, Ordering::Relaxed);
     GENERATION.fetch_add(1, Ordering::Relaxed);
 }
 
@@ -21,13 +21,13 @@ extern "C" fn in_child() {
 /// wants to compare generations takes the first one after calling this.
 pub fn watch() {
     INSTALL.call_once(|| {
-        // SAFETY: both are `extern "C"` functions that only add to atomics, which is allowed in a forked child.
+        // SAFETY: both are `extern "C"` functions that only add to an atomic, which is allowed in a forked child.
         // A failure (out of memory) leaves the counters still, which means "no fork seen".
-        unsafe { libc::pthread_atfork(None, Some(in_parent), Some(in_child)) };
+        unsafe { libc::pthread_atfork(Some(before), None, Some(in_child)) };
     });
 }
 
-/// Differs from what it was before `fork()`, in the parent and in the child.
+/// Differs from what it was before `fork()`, in the parent and in the child; forks that failed make it differ too.
 #[must_use]
 #[inline]
 pub fn count() -> u32 {
