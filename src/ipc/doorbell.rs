@@ -98,11 +98,10 @@ impl Outstanding {
         if self.0 == 0 {
             match socket::send(stream, &[0]) {
                 Ok(_) => return Ok(true),
-                Err(Error::Busy) => {
-                    self.0 = 1;
-                    return Ok(false);
+                failed => {
+                    self.0 = 1; // outstanding for ever when the peer is gone
+                    return if failed == Err(Error::Busy) { Ok(false) } else { Err(Error::Disconnected) };
                 }
-                Err(_) => return Err(Error::Disconnected),
             }
         }
         self.ring_times(1, stream)
@@ -200,6 +199,17 @@ mod tests {
         drop(peer);
         let mut balance = Balance::default();
         assert_eq!(balance.drain(own.as_fd()), Err(Error::Disconnected));
+    }
+
+    #[test]
+    fn a_byte_for_a_peer_that_is_gone_stays_outstanding() {
+        let (peer, own) = pair();
+        drop(peer);
+        let mut bells = Outstanding::default();
+        for _ in 0..2 {
+            assert_eq!(bells.ring(own.as_fd()), Err(Error::Disconnected));
+            assert!(bells.any());
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 const SIZE: usize = 22_222;
 
 /// Marsaglia's xorshift: reproducible and without a dependency.
-struct Random(u64);
+pub(super) struct Random(pub u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -27,7 +27,7 @@ impl Random {
         self.0
     }
 
-    fn below(&mut self, n: u64) -> u64 {
+    pub fn below(&mut self, n: u64) -> u64 {
         self.next() % n.max(1)
     }
 

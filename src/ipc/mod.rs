@@ -27,6 +27,8 @@ mod hostile_tests;
 mod in_place;
 #[cfg(test)]
 mod in_place_tests;
+#[cfg(test)]
+mod nested_tests;
 mod poll;
 mod rendezvous;
 mod sealed;

@@ -65,7 +65,8 @@ pub fn poll_two(
     Ok((set[0].revents, set[1].revents))
 }
 
-fn poll_set(set: &mut [libc::pollfd], wait: Option<Duration>) -> Result<()> {
+/// Polls any number of descriptors; time-outs and `EINTR` leave zeros.
+pub fn poll_set(set: &mut [libc::pollfd], wait: Option<Duration>) -> Result<()> {
     let spec = wait.map(|d| libc::timespec {
         tv_sec: libc::time_t::try_from(d.as_secs()).unwrap_or(libc::time_t::MAX),
         tv_nsec: d.subsec_nanos().into(),

@@ -46,13 +46,18 @@ enum Then {
 impl Connection {
     /// Handles what a client has announced.
     pub(super) fn take_rung(self: &Arc<Self>) -> Result<()> {
-        let announced = self.with_sealed(|lane, stream| -> Result<bool> {
+        let (announced, lent) = self.with_sealed(|lane, stream| -> Result<(bool, bool)> {
             if !lane.is_announced() {
                 lane.clear(stream)?;
             }
-            Ok(lane.is_announced())
-        })?;
-        if !announced? {
+            Ok((lane.is_announced(), lane.is_lent()))
+        })??;
+        if !announced {
+            return Ok(());
+        }
+        if lent {
+            // A loop inside the application's function: the dispatch around it knows what is left.
+            self.wait_for_outer();
             return Ok(());
         }
         let mut turn = self.turn();
@@ -76,7 +81,10 @@ impl Connection {
         loop {
             let batch = take(self)?;
             let pause = batch.handled == 0 || batch.backed_off || self.service.rate().is_off();
-            if pause || !turn.has_time(batch.handled > 1) || !self.linger(batch.answered)? {
+            if pause
+                || !turn.has_time(batch.handled > 1 || !batch.answered)
+                || !self.linger(batch.answered)?
+            {
                 return Ok(());
             }
         }
@@ -114,10 +122,6 @@ impl Connection {
 }
 
 fn after_batch(lane: &mut Listener, stream: BorrowedFd<'_>, in_time: bool) -> Result<Then> {
-    if lane.is_lent() {
-        // A loop inside the application's function: the dispatch around it knows what is left, and stays awake for it.
-        return Ok(Then::Return);
-    }
     if in_time && (lane.ready() || lane.linger()) {
         return Ok(Then::GoOn);
     }

@@ -3,7 +3,7 @@
 
 use super::super::dgram::{Control, Kept, Outbox, Sent, ServerRequests};
 use super::super::doorbell::{Balance, Outstanding};
-use super::super::poll::{Events as PollEvents, Priority, READABLE, WRITABLE, Watch};
+use super::super::poll::{Events as PollEvents, Priority, QUIET, READABLE, WRITABLE, Watch};
 use super::super::sealed::{Bell, Listener, Segment, Talker};
 use super::super::shm::{ConnectionDir, ServerRings};
 use super::super::spin::Spin;
@@ -13,7 +13,7 @@ use super::in_place::InPlace;
 use super::lifecycle::State;
 use crate::rb::{Consumer, Producer};
 use crate::shm::Trusted;
-use crate::sync::{AtomicU32, AtomicUsize, Mutex, Ordering::Relaxed};
+use crate::sync::{AtomicBool, AtomicU32, AtomicUsize, Mutex, Ordering::Relaxed};
 use crate::sys::fd::{timer_fd, timer_fd_rearm};
 use crate::sys::process;
 use crate::sys::socket::{self, Credentials};
@@ -150,6 +150,8 @@ pub struct Connection {
     pub(super) flow_control: AtomicU32,
     pub(super) user: AtomicUsize,
     pub(super) keep: Mutex<Option<Arc<Connection>>>,
+    /// A main loop inside the application's function has nothing to look for on the stream until that returns.
+    pub(super) waits: AtomicBool,
     pub(super) in_place: InPlace,
 }
 
@@ -169,6 +171,7 @@ impl Connection {
             flow_control: AtomicU32::new(0),
             user: AtomicUsize::new(0),
             keep: Mutex::new(None),
+            waits: AtomicBool::new(false),
             in_place: InPlace::default(),
         });
         *connection.keep.lock() = Some(connection.clone());
@@ -399,14 +402,15 @@ impl Connection {
         }
     }
 
-    /// Tells the client to stop (1, 2) or to go on (0) sending requests.
-    pub(super) fn set_flow_control(&self, state: u32) {
+    /// Tells the client to stop (1, 2) or to go on (0) sending requests, by the service's rate limit. Of threads that change it
+    /// at once, whoever comes here last tells the last limit.
+    pub(super) fn tell_flow_control(&self) {
+        let common = self.channels.get().map(|channels| channels.common.lock());
+        let state = self.service.rate().flow_control();
         if self.flow_control.swap(state, Relaxed) == state {
             return;
         }
-        if let Some(channels) = self.channels.get()
-            && let Some(common) = channels.common.lock().as_ref()
-        {
+        if let Some(Some(common)) = common.as_deref() {
             common.shared.set_flow_control(state);
         }
         self.counters.flow_control_state.store(state, Relaxed);
@@ -458,10 +462,21 @@ impl Connection {
         }
     }
 
+    /// Has the poll loop leave requests alone until the application is done with the one that it has.
+    pub(super) fn wait_for_outer(self: &Arc<Self>) {
+        if !self.waits.swap(true, Relaxed) {
+            self.watch_stream();
+        }
+    }
+
     fn stream_interest(&self, channels: &Channels) -> (Priority, PollEvents) {
         let rate = self.service.rate();
         // The stream tells of requests unless they have a socket of their own.
-        let input = if channels.request_fd.is_none() { rate.interest() } else { READABLE };
+        let input = match channels.request_fd {
+            None if self.waits.load(Relaxed) => QUIET,
+            None => rate.interest(),
+            Some(_) => READABLE,
+        };
         let output = if self.has_outstanding_bells() { WRITABLE } else { 0 };
         (rate.priority(), input | output)
     }

@@ -93,6 +93,11 @@ impl Hands {
         self.chunk.is_some() || self.record.is_some()
     }
 
+    /// Whether the batch had a request in place.
+    fn was_full(&self) -> bool {
+        self.files.is_some() || self.segment.is_some()
+    }
+
     fn give_back(&mut self, requests: &mut Requests) -> Result<()> {
         match requests {
             Requests::Shm { ring, .. } => self.chunk.take().map_or(Ok(()), |chunk| ring.reclaim(chunk)),
@@ -220,11 +225,18 @@ impl Connection {
             }
             Ok(batch)
         })?;
-        // Nothing is taken while a request is in the application's hands: the dispatch around this one knows what is left. Where
-        // the stay ended though more is queued, the bytes that are still there bring the loop back.
-        let later =
-            self.with_shm(|ring, bells, _| ring.is_lent() || (bells.is_small_debt() && ring.ready()))?;
-        if later { Ok(()) } else { self.settle_all(idle) }
+        let (lent, more) = self.with_shm(|ring, bells, _| {
+            // Without progress here, bytes have to be taken: a chunk may be there whose sender never counts it.
+            (ring.is_lent(), !idle && bells.is_small_debt() && ring.ready())
+        })?;
+        if lent {
+            // The dispatch around this one, whose request is in the application's hands, knows what is left behind it.
+            self.settle(false)?;
+            self.wait_for_outer();
+            return Ok(());
+        }
+        // Where the stay ended though more is queued, the bytes that are still there bring the loop back.
+        if more { Ok(()) } else { self.settle_all(idle) }
     }
 
     /// Takes the bytes of what was handled.
@@ -288,6 +300,9 @@ impl Connection {
             if let Some(requests) = self.open_channels()?.requests.lock().as_mut() {
                 hands.give_back(requests)?;
             }
+        }
+        if hands.was_full() && self.waits.swap(false, Relaxed) {
+            self.watch_stream();
         }
         done.due = hands.due;
         done.answered = self.counters.responses.load(Relaxed) != before;

@@ -297,7 +297,7 @@ impl Service {
     pub fn set_rate_limit(self: &Arc<Self>, limit: RateLimit) {
         let before = RateLimit::from_word(self.rate.swap(limit as u32, Relaxed));
         for connection in self.snapshot() {
-            connection.set_flow_control(limit.flow_control());
+            connection.tell_flow_control();
             if before.priority() != limit.priority() || before.interest() != limit.interest() {
                 connection.change_interest();
             }

@@ -7,7 +7,6 @@ use super::super::poll::{Events as PollEvents, READABLE, Watch};
 use super::super::sealed::{Listener, Segment, Talker};
 use super::super::shm::{ConnectionDir, ServerRings};
 use super::super::spin::Spin;
-use super::RateLimit;
 use super::connection::{Channels, Common, Connection, Events, Requests, Responses, Shared};
 use crate::rb::{Consumer, Producer};
 use crate::sync::{Mutex, Ordering};
@@ -170,9 +169,9 @@ impl Connection {
 
     /// Tells the client, then the application.
     pub(super) fn answer_and_start(self: &Arc<Self>, stream: &OwnedFd, answer: &Answer) {
-        let rate: RateLimit = self.service.rate();
-        self.set_flow_control(rate.flow_control());
+        // Whoever changes the limit from now on finds the connection.
         self.service.connections.lock().insert(self.id, self.clone());
+        self.tell_flow_control();
         // A fresh socket has room for the whole answer; a client that made it otherwise is not worth waiting for.
         let sent = answer.send(stream.as_fd());
         if let Err(Error::Os(libc::ETOOMANYREFS)) = sent {
