@@ -27,10 +27,13 @@ asan-lib:
 	ln -sf $(SOFILE) $(SAN_DIR)/lib/$(SONAME)
 	ln -sf $(SONAME) $(SAN_DIR)/lib/libqb.so
 
+# The sanitizer's allocator has locks, which a thread that is stopped by a signal keeps, and a forked child never gets.
+ASAN_SKIP = a_forked_child_logs forks_while_threads_log_do_not_hang a_child_that_was_forked_during_a_dump_can_end_logging \
+    a_thread_that_is_stopped_in_a_log_call_stops_nobody_else
 asan-c: asan-lib
 	for t in $(C_TESTS); do \
 	    $(CC) -g $(TEST_CFLAGS) -fsanitize=address -o $(SAN_DIR)/c-tests/$$t c-tests/$$t.c -L$(SAN_DIR)/lib -lqb -pthread || exit 1; done
-	ONLY=ours QB_OURS_DIR=$(SAN_DIR)/lib $(ASAN_RUN) c-tests/run-both $(C_TESTS:%=$(SAN_DIR)/c-tests/%)
+	QB_SKIP="$(ASAN_SKIP)" ONLY=ours QB_OURS_DIR=$(SAN_DIR)/lib $(ASAN_RUN) c-tests/run-both $(C_TESTS:%=$(SAN_DIR)/c-tests/%)
 
 # The campaign, with all memory of the victims watched.
 asan-hostile: asan-lib
