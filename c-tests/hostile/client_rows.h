@@ -545,6 +545,8 @@ static void client_rows(void)
 	add(QB_IPC_SHM, 0, announced, 0, 0, 10, "chunks without counts and doorbells");
 	add(QB_IPC_SHM, 0, announced, 10, 0, 10, "chunks without doorbells");
 	add(QB_IPC_SHM, 0, announced, 0, 10, 10, "chunks without counts");
+	add(QB_IPC_SHM, 0, announced, 1, 1, 10, "one count and one doorbell for ten chunks");
+	add(QB_IPC_SHM, 0, announced, 3, 8, 10, "three counts and eight doorbells for ten chunks");
 	add(QB_IPC_SHM, 0, announced, 5, 0, 0, "counts without chunks");
 	add(QB_IPC_SHM, 0, announced, 5, 5, 0, "counts and doorbells without chunks");
 	add(QB_IPC_SHM, 0, announced, INT32_MAX, 1, 1, "2^31-1 counts for one chunk");
