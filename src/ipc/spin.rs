@@ -5,7 +5,8 @@
 //! longer than [`limits::spin`], if waits follow each other closely and that has paid off lately. Each attempt in vain doubles
 //! the number of waits that go straight to sleep: with a slow peer or on a busy machine it all but ends by itself. When the
 //! peer last ran on the waiter's own processor, looking is useless and the waiter steps aside instead (`sched_yield`), under
-//! the same rule. With one processor in the machine nobody spins.
+//! the same rule; if others run before it gets the processor back, it sleeps for the next thousands of waits. With one processor
+//! in the machine nobody spins.
 
 use crate::limits;
 use crate::sys::process;
@@ -13,6 +14,8 @@ use std::time::{Duration, Instant};
 
 /// Most waits without an attempt between two attempts.
 const MOST_SKIPPED: u32 = 1 << 12;
+/// Waits without an attempt after a waiter that stepped aside had to wait for others.
+const AFTER_OTHERS: std::ops::Range<u32> = 1 << 11..1 << 14;
 /// The same for glances, which cost little.
 const MOST_GLANCES_SKIPPED: u32 = 1 << 5;
 /// A wait that begins later after the one before does not belong to a busy exchange; the peer has gone to sleep.
@@ -63,7 +66,7 @@ impl Spin {
             return false;
         }
         match peer {
-            Peer::Here => return self.step_aside(there),
+            Peer::Here => return self.step_aside(limits::spin(), there),
             _ if process::cpus() == 1 => return false,
             // Should it be on our processor, each look keeps it from running.
             Peer::Unknown => return self.by_the_clock(there),
@@ -124,14 +127,21 @@ impl Spin {
         }
     }
 
-    fn step_aside(&mut self, there: impl Fn() -> bool) -> bool {
+    /// Lets others run for no longer than `patience`, if that can be helped.
+    fn step_aside(&mut self, patience: Duration, there: impl Fn() -> bool) -> bool {
         let start = Instant::now();
         if self.last.replace(start).is_none_or(|last| start.duration_since(last) >= BUSY) {
             return false;
         }
         for _ in 0..STEPS_ASIDE {
             process::yield_now();
-            if there() {
+            let there = there();
+            if start.elapsed() > patience {
+                // Somebody else ran meanwhile. Whoever is woken from sleep does not have to wait for that one.
+                self.was_costly();
+                return there;
+            }
+            if there {
                 self.paid_off();
                 return true;
             }
@@ -143,6 +153,13 @@ impl Spin {
     #[inline]
     fn paid_off(&mut self) {
         self.penalty /= 2;
+    }
+
+    /// Once in a while is enough to find out whether the processor is free again.
+    #[cold]
+    fn was_costly(&mut self) {
+        self.penalty = (self.penalty * 2).clamp(AFTER_OTHERS.start, AFTER_OTHERS.end);
+        self.skip = self.penalty;
     }
 
     fn was_in_vain(&mut self) {
@@ -178,7 +195,12 @@ mod tests {
             if peer == Peer::Here || process::cpus() > 1 {
                 for _ in 0..7 {
                     spin.last = Some(Instant::now());
-                    assert!(spin.wait_for(peer, second_look()));
+                    let came = match peer {
+                        // Others may want the processor while this runs.
+                        Peer::Here => spin.step_aside(Duration::MAX, || true),
+                        _ => spin.wait_for(peer, second_look()),
+                    };
+                    assert!(came);
                 }
                 assert_eq!(spin.penalty, 0);
             }
@@ -196,6 +218,23 @@ mod tests {
         let mut spin = Spin { penalty: 64, skip: 64, ..Spin::default() };
         assert!(spin.wait_for(Peer::Unknown, || true));
         assert_eq!((spin.penalty, spin.skip), (64, 64));
+    }
+
+    #[test]
+    fn a_waiter_that_steps_aside_for_others_does_not_soon_again() {
+        let mut spin = Spin { last: Some(Instant::now()), ..Spin::default() };
+        let looks = std::cell::Cell::new(0);
+        let late = || {
+            std::thread::sleep(limits::spin() * looks.get());
+            looks.replace(looks.get() + 2) > 0
+        };
+        assert!(spin.wait_for(Peer::Here, late), "what came meanwhile is taken");
+        assert!(spin.skip >= AFTER_OTHERS.start && spin.skip <= AFTER_OTHERS.end);
+        for _ in 0..AFTER_OTHERS.start {
+            spin.last = Some(Instant::now());
+            assert!(!spin.wait_for(Peer::Here, || false));
+        }
+        assert_eq!(spin.penalty, AFTER_OTHERS.start, "none of these was an attempt");
     }
 
     #[test]
