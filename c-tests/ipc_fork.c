@@ -115,7 +115,7 @@ static void parent_and_child_take_turns(void)
 {
 	struct kit *k = kit_new(T);
 	int to_child[2], to_parent[2], status = -1;
-	qb_ipcc_connection_t *c;
+	static qb_ipcc_connection_t *c; /* reachable at the child's end as well */
 	char byte = 0;
 	pid_t child;
 
