@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 /// Most waits without an attempt between two attempts.
 const MOST_SKIPPED: u32 = 1 << 12;
+/// A peer that has much to do takes less; somebody else who wants the processor keeps it for longer.
+const PATIENCE: Duration = Duration::from_millis(1);
 /// Waits without an attempt after a waiter that stepped aside had to wait for others.
 const AFTER_OTHERS: std::ops::Range<u32> = 1 << 11..1 << 14;
 /// The same for glances, which cost little.
@@ -66,7 +68,7 @@ impl Spin {
             return false;
         }
         match peer {
-            Peer::Here => return self.step_aside(limits::spin(), there),
+            Peer::Here => return self.step_aside(PATIENCE, there),
             _ if process::cpus() == 1 => return false,
             // Should it be on our processor, each look keeps it from running.
             Peer::Unknown => return self.by_the_clock(there),
@@ -225,7 +227,7 @@ mod tests {
         let mut spin = Spin { last: Some(Instant::now()), ..Spin::default() };
         let looks = std::cell::Cell::new(0);
         let late = || {
-            std::thread::sleep(limits::spin() * looks.get());
+            std::thread::sleep(PATIENCE * looks.get());
             looks.replace(looks.get() + 2) > 0
         };
         assert!(spin.wait_for(Peer::Here, late), "what came meanwhile is taken");
