@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //! The receiving end of a connection's ring.
 
+use super::ahead::Ahead;
 use super::producer::alive;
 use super::{Chunk, RingFiles, Trusted};
 use crate::ring::{Reader, Words};
@@ -20,6 +21,7 @@ pub struct Consumer {
     reader: Reader<Arc<RingFiles>>,
     /// A message is used in place: nobody gets it, or the one behind it, meanwhile.
     lent: bool,
+    ahead: Ahead,
     forks: u32,
 }
 
@@ -53,7 +55,7 @@ impl Consumer {
     #[must_use]
     pub fn new(files: Arc<RingFiles>) -> Self {
         fork::watch();
-        Self { reader: Reader::private(Arc::clone(&files)), files, lent: false, forks: fork::count() }
+        Self { reader: Reader::private(Arc::clone(&files)), files, lent: false, ahead: Ahead::default(), forks: fork::count() }
     }
 
     /// Whether a message is used in place: what is behind it cannot be seen meanwhile.
@@ -111,8 +113,9 @@ impl Consumer {
             return Err(Error::Disconnected);
         }
         let chunk = next?;
-        if chunk.is_none() {
-            semaphore.post().map_err(alive)?;
+        match &chunk {
+            Some(chunk) => self.ahead.reach(&self.files, self.reader.place(chunk).0, chunk.len()),
+            None => semaphore.post().map_err(alive)?,
         }
         Ok(chunk)
     }

@@ -11,6 +11,7 @@
 //! it gets is `Error::Corrupt` or `Error::Disconnected`.
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod consumer;
 mod files;
 mod layout;

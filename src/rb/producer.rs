@@ -2,6 +2,7 @@
 //! The sending end of a connection's ring.
 
 use super::RingFiles;
+use super::ahead::Ahead;
 use crate::ring::Writer;
 use crate::shm;
 use crate::sys::fork;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 pub struct Producer {
     files: Arc<RingFiles>,
     writer: Writer<Arc<RingFiles>>,
+    ahead: Ahead,
     forks: u32,
 }
 
@@ -23,7 +25,7 @@ impl Producer {
     #[must_use]
     pub fn new(files: Arc<RingFiles>) -> Self {
         fork::watch();
-        Self { writer: Writer::private(Arc::clone(&files)), files, forks: fork::count() }
+        Self { writer: Writer::private(Arc::clone(&files)), ahead: Ahead::default(), files, forks: fork::count() }
     }
 
     /// At the begin of each use: whether there is somebody to take turns with.
@@ -47,6 +49,7 @@ impl Producer {
         }
         self.turn();
         let claim = self.writer.claim(len)?;
+        self.ahead.reach(&self.files, self.writer.offset(&claim), len);
         self.writer.fill_all(&claim, parts)?;
         self.writer.commit(claim, len)?;
         self.files.semaphore()?.post().map_err(alive)?;

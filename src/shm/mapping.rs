@@ -91,6 +91,13 @@ impl Mapping {
         self.watch.as_ref().is_some_and(guard::Watch::is_dead)
     }
 
+    /// Saves the page faults of the first use of what lies from `start`, a multiple of the page size, to `end`. No more than that: where
+    /// it fails there are faults as usual. [`Error::Os`] says why.
+    #[cold]
+    pub fn populate(&self, start: usize, end: usize) -> Result<()> {
+        self.pages.populate(start, end)
+    }
+
     /// The address of `len` bytes at `offset`; None when they are not all inside.
     #[must_use]
     #[inline]
