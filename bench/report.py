@@ -47,7 +47,8 @@ def machine():
 class Watch:
     """How long the run took, and how much of the machine others used meanwhile."""
 
-    def __init__(self):
+    def __init__(self, loops=0):
+        self.loops = f", beside {loops} busy loops" if loops else ""
         self.start, self.busy, self.own = time.monotonic(), self.machine_busy(), self.own_cpu()
 
     @staticmethod
@@ -64,7 +65,7 @@ class Watch:
     def text(self):
         took = time.monotonic() - self.start
         others = max(0.0, self.machine_busy() - self.busy - self.own_cpu() + self.own) / (took * (os.cpu_count() or 1))
-        return f"{took:.0f} s, {others:.0%} of the CPU time went to other processes"
+        return f"{took:.0f} s, {others:.0%} of the CPU time went to other processes{self.loops}"
 
 
 class Table:

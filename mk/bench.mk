@@ -4,6 +4,7 @@
 #   ROUNDS=N        how often every library is measured (5; 3 with QUICK=1)
 #   QUICK=1         about three minutes, for a first look
 #   MIXED=1         two more columns: our server with a client on the reference, and the other way round
+#   BUSY=N          beside N processes that only compute
 #   MARKDOWN=FILE   the table as Markdown as well;  SVG=DIR  one chart per group;  BENCH_ARGS  anything else of bench/run
 BENCH_PROGRAMS := $(patsubst bench/%.c,%,$(wildcard bench/*.c))
 BENCH_BINARIES := $(BENCH_PROGRAMS:%=$(B)/bench/%)
@@ -24,7 +25,7 @@ $(foreach p,$(BENCH_PROGRAMS),$(eval $(call BENCH_RULE,$(p))))
 
 .PHONY: bench bench-smoke
 bench: $(BENCH_BINARIES)
-	bench/run $(if $(ONLY),--only '$(ONLY)') $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(QUICK),--quick) $(if $(MIXED),--mixed) \
+	bench/run $(if $(ONLY),--only '$(ONLY)') $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(QUICK),--quick) $(if $(MIXED),--mixed) $(if $(BUSY),--busy $(BUSY)) \
 	    $(if $(MARKDOWN),--markdown $(MARKDOWN)) $(if $(SVG),--svg $(SVG)) $(BENCH_ARGS) $(BENCH_PROGRAMS)
 
 # The published figures: every column, many rounds, about forty minutes.
