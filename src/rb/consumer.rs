@@ -55,7 +55,13 @@ impl Consumer {
     #[must_use]
     pub fn new(files: Arc<RingFiles>) -> Self {
         fork::watch();
-        Self { reader: Reader::private(Arc::clone(&files)), files, lent: false, ahead: Ahead::default(), forks: fork::count() }
+        Self {
+            reader: Reader::private(Arc::clone(&files)),
+            files,
+            lent: false,
+            ahead: Ahead::default(),
+            forks: fork::count(),
+        }
     }
 
     /// Whether a message is used in place: what is behind it cannot be seen meanwhile.

@@ -25,7 +25,12 @@ impl Producer {
     #[must_use]
     pub fn new(files: Arc<RingFiles>) -> Self {
         fork::watch();
-        Self { writer: Writer::private(Arc::clone(&files)), ahead: Ahead::default(), files, forks: fork::count() }
+        Self {
+            writer: Writer::private(Arc::clone(&files)),
+            ahead: Ahead::default(),
+            files,
+            forks: fork::count(),
+        }
     }
 
     /// At the begin of each use: whether there is somebody to take turns with.

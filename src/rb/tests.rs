@@ -265,7 +265,11 @@ fn the_first_way_through_a_ring_has_few_page_faults() {
         }
         before = now;
     }
-    assert_eq!(before, [SIZE / crate::sys::mmap::page_size() + 1; 2], "one more than asked for, as the margin needs it");
+    assert_eq!(
+        before,
+        [SIZE / crate::sys::mmap::page_size() + 1; 2],
+        "one more than asked for, as the margin needs it"
+    );
     assert!(steps.iter().all(|steps| *steps <= most), "{steps:?} steps for {before:?} pages");
 }
 

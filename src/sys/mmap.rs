@@ -106,7 +106,9 @@ impl Pages {
             return Err(Error::Invalid);
         }
         // SAFETY: inside of our own mapping (checked), whose contents this advice does not change.
-        let got = unsafe { libc::madvise(self.base.as_ptr().add(start).cast(), end - start, libc::MADV_POPULATE_WRITE) };
+        let got = unsafe {
+            libc::madvise(self.base.as_ptr().add(start).cast(), end - start, libc::MADV_POPULATE_WRITE)
+        };
         if got == 0 { Ok(()) } else { Err(Error::last_os()) }
     }
 
