@@ -88,18 +88,45 @@ pub(super) fn take(stream: BorrowedFd<'_>, want: usize) -> Result<usize> {
     }
 }
 
+/// What one system call with up to [`CHUNK`] bytes takes from a socket's send buffer, at most.
+const COST: usize = 2048;
+
 /// Bytes a sender still has to send because the socket was full.
 #[derive(Default)]
-pub(super) struct Outstanding(u32);
+pub(super) struct Outstanding {
+    owed: u32,
+    /// Times that the socket takes something for certain.
+    room: u32,
+}
 
 impl Outstanding {
+    /// Whether one more message can be announced at once. Asks the kernel now and then.
+    #[inline]
+    pub fn has_room(&mut self, stream: BorrowedFd<'_>) -> bool {
+        self.room > 0 || self.look_for_room(stream)
+    }
+
+    #[cold]
+    fn look_for_room(&mut self, stream: BorrowedFd<'_>) -> bool {
+        self.room = match (socket::send_buffer(stream), socket::unsent(stream)) {
+            (Ok(all), Ok(used)) if used < all => {
+                u32::try_from((all - used) / COST).unwrap_or(u32::MAX).max(1)
+            }
+            (Ok(_), Ok(_)) => 0,
+            // Nobody knows; sending tells.
+            _ => 1,
+        };
+        self.room > 0
+    }
+
     /// Rings once more, together with what is outstanding. Returns whether everything is sent now.
     pub fn ring(&mut self, stream: BorrowedFd<'_>) -> Result<bool> {
-        if self.0 == 0 {
+        if self.owed == 0 {
+            self.room = self.room.saturating_sub(1);
             match socket::send(stream, &[0]) {
                 Ok(_) => return Ok(true),
                 failed => {
-                    self.0 = 1; // outstanding for ever when the peer is gone
+                    self.owed = 1; // outstanding for ever when the peer is gone
                     return if failed == Err(Error::Busy) { Ok(false) } else { Err(Error::Disconnected) };
                 }
             }
@@ -109,17 +136,18 @@ impl Outstanding {
 
     /// Rings for many messages at once, as [`Outstanding::ring`].
     pub fn ring_times(&mut self, times: usize, stream: BorrowedFd<'_>) -> Result<bool> {
-        self.0 = self.0.saturating_add(u32::try_from(times).unwrap_or(u32::MAX));
+        self.owed = self.owed.saturating_add(u32::try_from(times).unwrap_or(u32::MAX));
         self.flush(stream)
     }
 
     /// Sends what is outstanding, as far as there is room. Returns whether everything is sent now.
     pub fn flush(&mut self, stream: BorrowedFd<'_>) -> Result<bool> {
         const ZEROS: [u8; CHUNK] = [0; CHUNK];
-        while self.0 > 0 {
-            let want = (self.0 as usize).min(CHUNK);
+        while self.owed > 0 {
+            let want = (self.owed as usize).min(CHUNK);
+            self.room = self.room.saturating_sub(1);
             match socket::send(stream, &ZEROS[..want]) {
-                Ok(n) => self.0 -= u32::try_from(n).unwrap_or(self.0).min(self.0),
+                Ok(n) => self.owed -= u32::try_from(n).unwrap_or(self.owed).min(self.owed),
                 Err(Error::Busy) => return Ok(false),
                 Err(_) => return Err(Error::Disconnected),
             }
@@ -129,7 +157,7 @@ impl Outstanding {
 
     /// Whether bytes wait to be sent.
     pub fn any(&self) -> bool {
-        self.0 > 0
+        self.owed > 0
     }
 }
 
@@ -209,6 +237,23 @@ mod tests {
         for _ in 0..2 {
             assert_eq!(bells.ring(own.as_fd()), Err(Error::Disconnected));
             assert!(bells.any());
+        }
+    }
+
+    #[test]
+    fn a_byte_for_which_there_is_room_is_sent() {
+        let (peer, own) = pair();
+        let mut bells = Outstanding::default();
+        for round in 0..3 {
+            let mut rung = 0;
+            while bells.has_room(own.as_fd()) {
+                assert_eq!(bells.ring(own.as_fd()), Ok(true), "byte {rung} of round {round}");
+                rung += 1;
+            }
+            assert!(rung > 20, "{rung}");
+            assert_eq!(bells.ring(own.as_fd()), Ok(false), "no room was left out");
+            while take(peer.as_fd(), CHUNK).unwrap() > 0 {}
+            assert_eq!(bells.flush(own.as_fd()), Ok(true));
         }
     }
 

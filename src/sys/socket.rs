@@ -184,6 +184,14 @@ pub fn send_buffer(fd: BorrowedFd<'_>) -> Result<usize> {
     Ok(usize::try_from(get_int(fd, libc::SO_SNDBUF)?).unwrap_or(0))
 }
 
+/// Bytes of the send buffer that are in use: what was sent and not received yet, with the kernel's own part of it.
+pub fn unsent(fd: BorrowedFd<'_>) -> Result<usize> {
+    let mut bytes: c_int = 0;
+    // SAFETY: this request writes one int, which is there.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) })?;
+    Ok(usize::try_from(bytes).unwrap_or(0))
+}
+
 /// Asks the kernel to attach (or no longer attach) the sender's credentials to what arrives.
 pub fn want_credentials(fd: BorrowedFd<'_>, on: bool) -> Result<()> {
     set_int(fd, libc::SO_PASSCRED, on.into())

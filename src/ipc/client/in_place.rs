@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //! Requests written in place and many at once. See [`crate::ipc::in_place`] for the rules.
 
-use super::send::{flush_bells, ring_bells};
+use super::send::{ensure_bell, flush_bells, ring_bells};
 use super::{Client, Links};
 use crate::ipc::in_place::{Author, Draft, Held, NotSent, Reserved, Slot, Workshop};
 use crate::shm::Trusted;
@@ -76,9 +76,7 @@ impl Client {
                 }
                 let mut guard = requests.lock();
                 let (ring, bells) = &mut *guard;
-                if bells.any() && !flush_bells(bells, self.stream.as_fd())? {
-                    return Err(Error::Busy);
-                }
+                ensure_bell(bells, self.stream.as_fd())?;
                 slot.open(|| ring.probe(len).and_then(|()| workshop.draft(len)))
             }
             Links::Socket { requests, .. } => {
@@ -138,9 +136,7 @@ impl Client {
                 let mut guard = requests.lock();
                 self.in_place.request.ensure_free()?;
                 let (ring, bells) = &mut *guard;
-                if bells.any() && !flush_bells(bells, stream)? {
-                    return Err(Error::Busy);
-                }
+                ensure_bell(bells, stream)?;
                 let count = as_many_as_fit(messages, |message| ring.send(&[message]).map(drop))?;
                 ring_bells(bells, count, stream).map(|()| count)
             }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //! Requests.
 
-use super::{Client, Links};
+use super::{Client, GONE, Links};
 use crate::ipc::doorbell::Outstanding;
 use crate::ipc::sealed::{Bell, Talker};
 use crate::sync::Ordering::Relaxed;
@@ -61,12 +61,9 @@ impl Client {
                 let mut guard = requests.lock();
                 ensure_turn()?;
                 let (ring, bells) = &mut *guard;
-                // A server that has not even taken the bytes of earlier messages gets no more of them.
-                if bells.any() && !flush_bells(bells, self.stream.as_fd())? {
-                    return Err(Error::Busy);
-                }
+                ensure_bell(bells, self.stream.as_fd())?;
                 let sent = ring.send(parts)?;
-                // The message is on its way whatever happens here: a byte that finds no room for too long is left to a later call.
+                // The message is on its way whatever happens here: should its byte find no room after all, it is left to a later call.
                 if !bells.ring(self.stream.as_fd())? {
                     flush_bells(bells, self.stream.as_fd())?;
                 }
@@ -128,6 +125,27 @@ impl Client {
             Links::Socket { .. } => {}
         }
     }
+}
+
+/// Ready for one more message on a wire whose server may look at nothing but the bytes: there is room for its byte, perhaps
+/// after waiting a little. A server that has not even taken the bytes of earlier messages gets no more: [`Error::Busy`].
+#[inline]
+pub(super) fn ensure_bell(bells: &mut Outstanding, stream: BorrowedFd<'_>) -> Result<()> {
+    if bells.any() && !flush_bells(bells, stream)? {
+        return Err(Error::Busy);
+    }
+    if bells.has_room(stream) || wait_for_room(bells, stream)? { Ok(()) } else { Err(Error::Busy) }
+}
+
+#[cold]
+fn wait_for_room(bells: &mut Outstanding, stream: BorrowedFd<'_>) -> Result<bool> {
+    let deadline = Deadline::after(limits::DOORBELL_RETRY);
+    while !deadline.passed() && poll_one(stream, libc::POLLOUT, deadline.left())? & GONE == 0 {
+        if bells.has_room(stream) {
+            return Ok(true);
+        }
+    }
+    Ok(bells.has_room(stream))
 }
 
 /// One byte for each message just published. They are on their way whatever happens here: when the socket stays full
