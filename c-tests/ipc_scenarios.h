@@ -315,6 +315,7 @@ static void timeouts_leave_the_connection_usable(void)
 }
 
 #include "ipc_scenarios_end.h"
+#include "ipc_scenarios_wait.h"
 #include "ipc_scenarios_who.h"
 
 static void an_asynchronous_connect_completes(void)
@@ -485,6 +486,14 @@ static inline void run_scenarios(void)
 	RUN_T(a_refused_client_gets_the_reason);
 	RUN_T(a_disconnect_in_created_is_noticed);
 	RUN_T(an_asynchronous_connect_completes);
+	RUN_T(a_connect_continued_before_the_answer_is_there_fails);
+	RUN_T(a_signal_ends_the_wait_for_an_event);
+	RUN_T(a_signal_does_not_end_the_wait_for_a_response);
+	RUN_T(a_signal_does_not_end_a_connect);
+	RUN_T(a_receive_beside_another_one_times_out_as_always);
+	if (T == QB_IPC_SHM) {
+		RUN_T(each_request_to_a_busy_server_is_handled);
+	}
 	RUN_T(both_sides_know_who_the_other_is);
 	RUN_T(the_server_enforces_its_buffer_size);
 	RUN_T(statistics_count_what_happened);

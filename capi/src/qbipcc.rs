@@ -96,7 +96,7 @@ pub unsafe extern "C" fn qb_ipcc_connect_async(
 /// Finishes what qb_ipcc_connect_async() began, once its descriptor is readable.
 ///
 /// @param c connection from qb_ipcc_connect_async(); freed on failure
-/// @return 0, or the negative errno as for qb_ipcc_connect()
+/// @return 0, -EAGAIN if the service has not answered yet, or the negative errno as for qb_ipcc_connect()
 ///
 /// # Safety
 /// `c` is NULL or open, and used by no other thread.
@@ -110,7 +110,7 @@ pub unsafe extern "C" fn qb_ipcc_connect_continue(c: *mut qb_ipcc_connection_t) 
     let Some(pending) = pending else {
         return -libc::EINVAL;
     };
-    match pending.finish() {
+    match pending.finish_now() {
         Ok(client) => {
             let _ = connection.client.set(client);
             0

@@ -51,7 +51,14 @@ pub fn poll_one(fd: BorrowedFd<'_>, events: i16, wait: Option<Duration>) -> Resu
     Ok(set[0].revents)
 }
 
-/// Polls two descriptors; returns the events of each (0 on time-out). `EINTR` ends the wait early with zeros.
+/// As [`poll_one`], but `EINTR` is an error: a signal handler ran meanwhile.
+pub fn poll_or_signal(fd: BorrowedFd<'_>, events: i16, wait: Option<Duration>) -> Result<i16> {
+    let mut set = [libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 }];
+    poll(&mut set, wait)?;
+    Ok(set[0].revents)
+}
+
+/// Polls two descriptors; returns the events of each (0 on time-out). `EINTR` is an error.
 pub fn poll_two(
     first: (BorrowedFd<'_>, i16),
     second: (BorrowedFd<'_>, i16),
@@ -61,12 +68,22 @@ pub fn poll_two(
         libc::pollfd { fd: first.0.as_raw_fd(), events: first.1, revents: 0 },
         libc::pollfd { fd: second.0.as_raw_fd(), events: second.1, revents: 0 },
     ];
-    poll_set(&mut set, wait)?;
+    poll(&mut set, wait)?;
     Ok((set[0].revents, set[1].revents))
 }
 
 /// Polls any number of descriptors; time-outs and `EINTR` leave zeros.
 pub fn poll_set(set: &mut [libc::pollfd], wait: Option<Duration>) -> Result<()> {
+    match poll(set, wait) {
+        Err(Error::Os(libc::EINTR)) => {
+            set.iter_mut().for_each(|p| p.revents = 0);
+            Ok(())
+        }
+        polled => polled,
+    }
+}
+
+fn poll(set: &mut [libc::pollfd], wait: Option<Duration>) -> Result<()> {
     let spec = wait.map(|d| libc::timespec {
         tv_sec: libc::time_t::try_from(d.as_secs()).unwrap_or(libc::time_t::MAX),
         tv_nsec: d.subsec_nanos().into(),
@@ -75,16 +92,7 @@ pub fn poll_set(set: &mut [libc::pollfd], wait: Option<Duration>) -> Result<()> 
     // SAFETY: `set` is a live slice of initialised pollfds, `spec_ptr` is NULL or points to `spec`, which outlives the
     // call; a NULL signal mask is allowed.
     let n = unsafe { libc::ppoll(set.as_mut_ptr(), set.len() as libc::nfds_t, spec_ptr, std::ptr::null()) };
-    if n >= 0 {
-        return Ok(());
-    }
-    match Error::last_os() {
-        Error::Os(libc::EINTR) => {
-            set.iter_mut().for_each(|p| p.revents = 0);
-            Ok(())
-        }
-        e => Err(e),
-    }
+    if n >= 0 { Ok(()) } else { Err(Error::last_os()) }
 }
 
 /// A one-shot timer as a descriptor: readable once `wait` is over.

@@ -105,7 +105,17 @@ impl Connecting {
     /// Waits for the rest of the answer and opens the channels. The service's own error when it refused. A server whose
     /// user has too many descriptors under way cannot send one more; it is asked again for what does without.
     pub fn finish(mut self) -> Result<Client> {
-        self.read_answer()?;
+        self.read_answer(true)?;
+        self.open()
+    }
+
+    /// The same for callers that have polled: [`Error::Busy`] when nothing of the answer is there.
+    pub fn finish_now(mut self) -> Result<Client> {
+        self.read_answer(false)?;
+        self.open()
+    }
+
+    fn open(self) -> Result<Client> {
         // An answer without credentials comes from no server of the protocol.
         let server = self.server.ok_or(Error::Corrupt)?;
         let answer = ConnectResponse::decode(&self.raw[..self.got])?;
@@ -130,7 +140,8 @@ impl Connecting {
         Client::open(self.stream, server, &answer, self.memory)
     }
 
-    fn read_answer(&mut self) -> Result<()> {
+    /// Waits for the begin of the answer only if it is `patient`, for the rest of it in any case.
+    fn read_answer(&mut self, patient: bool) -> Result<()> {
         while self.got < ConnectResponse::len_of(&self.raw[..self.got]) {
             match scm::recv_with_descriptor(self.stream.as_fd(), &mut self.raw[self.got..]) {
                 Ok(Received { bytes: 0, .. }) | Err(Error::Os(libc::ECONNRESET)) => {
@@ -147,6 +158,9 @@ impl Connecting {
                     self.cut |= cut;
                 }
                 Err(Error::Busy) => {
+                    if self.got == 0 && !patient {
+                        return Err(Error::Busy);
+                    }
                     if self.deadline.passed() {
                         return Err(Error::TimedOut);
                     }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //! Responses and events in sealed memory.
 
-use super::receive::SLICE;
-use super::{Client, lock_until};
+use super::receive::{SLICE, wait_for_event};
+use super::{Client, lock_responses_until};
 use crate::ipc::sealed::{Listener, Segment};
 use crate::sync::Mutex;
 use crate::sys::fd::{Deadline, poll_one};
@@ -36,7 +36,7 @@ impl Client {
         let deadline = Deadline::after_ms(ms);
         let mut lane = match quick {
             Some(lane) => lane,
-            None => lock_until(responses, deadline)?,
+            None => lock_responses_until(responses, deadline)?,
         };
         loop {
             if let Some(n) = lane.receive(buffer)? {
@@ -99,7 +99,7 @@ impl Client {
             if !deadline.passed() && lane.linger_for_announcement() {
                 continue;
             }
-            let readable = poll_one(stream, libc::POLLIN, deadline.left())? != 0;
+            let readable = wait_for_event(stream, deadline)?;
             if readable && !lane.is_announced() {
                 lane.clear(stream)?;
             }

@@ -11,7 +11,7 @@
 
 use super::lanes::LATE_BYTE;
 use super::receive::SLICE;
-use super::{Client, Inbox, Links, lock_until};
+use super::{Client, Inbox, Links, lock_responses_until, lock_until};
 use crate::ipc::dgram::Channel;
 use crate::ipc::in_place::{Held, Memory, Rest, Slot};
 use crate::ipc::sealed::{Listener, Record, Segment};
@@ -88,15 +88,17 @@ impl Client {
             Links::Sealed { segment, responses, .. } => {
                 self.response_in_lane(segment, responses, ms != 0, deadline)
             }
-            Links::Shm { responses, .. } => lock_until(responses, deadline).and_then(|mut guard| {
-                let (ring, spin) = &mut *guard;
-                let most = ring.most();
-                slot.open(|| {
-                    let receive = |room: &mut [u8]| self.recv_from_ring(ring, spin, room, deadline);
-                    self.copied(most, Rest::Nothing, receive)
+            Links::Shm { responses, .. } => {
+                lock_responses_until(responses, deadline).and_then(|mut guard| {
+                    let (ring, spin) = &mut *guard;
+                    let most = ring.most();
+                    slot.open(|| {
+                        let receive = |room: &mut [u8]| self.recv_from_ring(ring, spin, room, deadline);
+                        self.copied(most, Rest::Nothing, receive)
+                    })
                 })
-            }),
-            Links::Socket { requests, responses, .. } => lock_until(responses, deadline)
+            }
+            Links::Socket { requests, responses, .. } => lock_responses_until(responses, deadline)
                 .and_then(|mut inbox| slot.open(|| self.look_at_datagram(requests, &mut inbox, deadline))),
         };
         let held = self.noted(held)?;
@@ -176,7 +178,7 @@ impl Client {
         wait: bool,
         deadline: Deadline,
     ) -> Result<Held> {
-        let mut lane = lock_until(responses, deadline)?;
+        let mut lane = lock_responses_until(responses, deadline)?;
         self.in_place.response.open(|| {
             if wait && !lane.ready() {
                 lane.linger();
@@ -242,7 +244,7 @@ impl Client {
             if deadline.passed() {
                 return Err(self.timed_out());
             }
-            self.wait_for_datagram(channel.fd(), deadline)?;
+            self.wait_for_datagram(channel, deadline)?;
         }
     }
 

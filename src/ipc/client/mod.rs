@@ -266,6 +266,11 @@ impl Drop for Client {
     }
 }
 
+/// As [`lock_until`], for responses: [`Error::TimedOut`]. A request was sent before, and [`Error::Busy`] would say that it was not.
+fn lock_responses_until<T>(mutex: &Mutex<T>, deadline: Deadline) -> Result<MutexGuard<'_, T>> {
+    lock_until(mutex, deadline).map_err(|_| Error::TimedOut)
+}
+
 /// Waits for another thread's receive to end, within this one's time.
 fn lock_until<T>(mutex: &Mutex<T>, deadline: Deadline) -> Result<MutexGuard<'_, T>> {
     if let Some(guard) = mutex.try_lock() {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //! Responses and events.
 
-use super::{Client, GONE, Inbox, Links, Spin, lock_until};
+use super::{Client, GONE, Inbox, Links, Spin, lock_responses_until, lock_until};
 use crate::ipc::dgram::Channel;
 use crate::ipc::spin::Peer;
 use crate::rb::{Chunk, Consumer};
-use crate::sys::fd::{Deadline, poll_one, poll_two};
+use crate::sys::fd::{Deadline, poll_one, poll_or_signal, poll_two};
 use crate::sys::socket;
 use crate::{Error, Result};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -31,16 +31,16 @@ impl Client {
             Links::Sealed { segment, responses, .. } => self.recv_from_lane(segment, responses, buffer, ms),
             Links::Shm { responses, .. } => {
                 let deadline = Deadline::after_ms(ms);
-                lock_until(responses, deadline).and_then(|guard| slot.ensure_free().map(|()| guard)).and_then(
-                    |mut guard| {
+                lock_responses_until(responses, deadline)
+                    .and_then(|guard| slot.ensure_free().map(|()| guard))
+                    .and_then(|mut guard| {
                         let (ring, spin) = &mut *guard;
                         self.recv_from_ring(ring, spin, buffer, deadline)
-                    },
-                )
+                    })
             }
             Links::Socket { requests, responses, .. } => {
                 let deadline = Deadline::after_ms(ms);
-                lock_until(responses, deadline)
+                lock_responses_until(responses, deadline)
                     .and_then(|inbox| slot.ensure_free().map(|()| inbox))
                     .and_then(|mut inbox| self.recv_from_socket(requests, &mut inbox, buffer, deadline))
             }
@@ -144,8 +144,7 @@ impl Client {
                     return Err(Error::Busy);
                 }
             }
-            let events = poll_one(stream, libc::POLLIN, deadline.left())?;
-            readable = events != 0;
+            readable = wait_for_event(stream, deadline)?;
             if !readable && deadline.passed() {
                 return Err(Error::Busy);
             }
@@ -174,17 +173,26 @@ impl Client {
                     return Err(self.timed_out());
                 }
             }
-            self.wait_for_datagram(channel.fd(), deadline)?;
+            self.wait_for_datagram(channel, deadline)?;
             look = true;
         }
     }
 
-    pub(super) fn wait_for_datagram(&self, fd: BorrowedFd<'_>, deadline: Deadline) -> Result<()> {
-        let (data, stream) = poll_two((fd, libc::POLLIN), (self.stream.as_fd(), 0), deadline.left())?;
+    pub(super) fn wait_for_datagram(&self, channel: &Channel, deadline: Deadline) -> Result<()> {
+        let both = poll_two((channel.fd(), libc::POLLIN), (self.stream.as_fd(), 0), deadline.left());
+        let (data, stream) = match both {
+            Err(Error::Os(libc::EINTR)) if self.is_for_events(channel) => return Err(Error::Busy),
+            Err(Error::Os(libc::EINTR)) => return Ok(()),
+            polled => polled?,
+        };
         if data & libc::POLLIN == 0 && (data | stream) & GONE != 0 {
             return Err(Error::Disconnected);
         }
         Ok(())
+    }
+
+    fn is_for_events(&self, channel: &Channel) -> bool {
+        matches!(&self.links, Links::Socket { events_channel, .. } if std::ptr::eq(events_channel, channel))
     }
 
     fn next_datagram(&self, channel: &Channel, inbox: &mut Inbox, buffer: &mut [u8]) -> Result<usize> {
@@ -212,6 +220,15 @@ impl Client {
         whole.truncate(n);
         inbox.kept = Some(whole);
         self.next_datagram(channel, inbox, buffer)
+    }
+}
+
+/// Whether the stream became readable in time. A signal handler that ran meanwhile ends the wait for an event, so that it can ask
+/// the program to do something else: [`Error::Busy`], as by the C library.
+pub(super) fn wait_for_event(stream: BorrowedFd<'_>, deadline: Deadline) -> Result<bool> {
+    match poll_or_signal(stream, libc::POLLIN, deadline.left()) {
+        Err(Error::Os(libc::EINTR)) => Err(Error::Busy),
+        polled => Ok(polled? != 0),
     }
 }
 
