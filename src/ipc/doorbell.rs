@@ -89,7 +89,7 @@ pub(super) fn take(stream: BorrowedFd<'_>, want: usize) -> Result<usize> {
 }
 
 /// What one system call with up to [`CHUNK`] bytes takes from a socket's send buffer, at most.
-const COST: usize = 2048;
+const COST: usize = 1280;
 
 /// Bytes a sender still has to send because the socket was full.
 #[derive(Default)]
@@ -97,6 +97,8 @@ pub(super) struct Outstanding {
     owed: u32,
     /// Times that the socket takes something for certain.
     room: u32,
+    /// Bytes of the socket's send buffer, once they are known.
+    buffer: usize,
 }
 
 impl Outstanding {
@@ -108,13 +110,14 @@ impl Outstanding {
 
     #[cold]
     fn look_for_room(&mut self, stream: BorrowedFd<'_>) -> bool {
-        self.room = match (socket::send_buffer(stream), socket::unsent(stream)) {
-            (Ok(all), Ok(used)) if used < all => {
-                u32::try_from((all - used) / COST).unwrap_or(u32::MAX).max(1)
-            }
-            (Ok(_), Ok(_)) => 0,
+        if self.buffer == 0 {
+            self.buffer = socket::send_buffer(stream).unwrap_or(0);
+        }
+        self.room = match (self.buffer, socket::unsent(stream)) {
             // Nobody knows; sending tells.
-            _ => 1,
+            (0, _) | (_, Err(_)) => 1,
+            (all, Ok(used)) if used < all => u32::try_from((all - used) / COST).unwrap_or(u32::MAX).max(1),
+            (_, Ok(_)) => 0,
         };
         self.room > 0
     }
