@@ -69,8 +69,7 @@ pub const PENDING_EVENTS: usize = 256;
 /// Stops: the same.
 pub const PENDING_EVENT_TIME: Duration = Duration::from_secs(1);
 
-/// How long a client that has queued a message tries to ring the server's doorbell before it leaves that to the next
-/// call.
+/// How long a client that has a message for a ring waits for room for the byte that announces it.
 ///
 /// Stops: a stopped server from hanging a client inside a send.
 pub const DOORBELL_RETRY: Duration = Duration::from_millis(200);

@@ -331,8 +331,8 @@ pub unsafe extern "C" fn qb_ipcc_sendv_recv(
 /// @param msg_ptr    buffer for the event
 /// @param msg_len    size of the buffer in bytes
 /// @param ms_timeout milliseconds to wait; negative waits for ever, 0 not at all
-/// @return size of the event; -EAGAIN when none came in time, -ENOBUFS when it does not fit (it stays queued),
-///         -ENOTCONN when the server is gone, -EINVAL
+/// @return size of the event; -EAGAIN when none came in time or a signal handler ran meanwhile, -ENOBUFS when it does
+///         not fit (it stays queued), -ENOTCONN when the server is gone, -EINVAL
 ///
 /// # Safety
 /// `c` is NULL or open; `msg_ptr` is NULL or writable for `msg_len` bytes.

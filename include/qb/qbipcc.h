@@ -80,7 +80,8 @@ qb_ipcc_connection_t *qb_ipcc_connect_async(const char *name,
  * Finishes what qb_ipcc_connect_async() began, once its descriptor is readable.
  *
  * @param c connection from qb_ipcc_connect_async(); freed on failure
- * @return 0, or the negative errno as for qb_ipcc_connect()
+ * @return 0, -EAGAIN if the service has not answered yet, or the negative errno
+ *         as for qb_ipcc_connect()
  */
 int qb_ipcc_connect_continue(qb_ipcc_connection_t *c);
 
@@ -203,9 +204,9 @@ ssize_t qb_ipcc_sendv_recv(qb_ipcc_connection_t *c, const struct iovec *iov,
  * @param msg_ptr    buffer for the event
  * @param msg_len    size of the buffer in bytes
  * @param ms_timeout milliseconds to wait; negative waits for ever, 0 not at all
- * @return size of the event; -EAGAIN when none came in time, -ENOBUFS when it
- *         does not fit (it stays queued), -ENOTCONN when the server is gone,
- *         -EINVAL
+ * @return size of the event; -EAGAIN when none came in time or a signal handler
+ *         ran meanwhile, -ENOBUFS when it does not fit (it stays queued),
+ *         -ENOTCONN when the server is gone, -EINVAL
  */
 ssize_t qb_ipcc_event_recv(qb_ipcc_connection_t *c, void *msg_ptr,
                            size_t msg_len, int32_t ms_timeout);

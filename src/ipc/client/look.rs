@@ -106,7 +106,7 @@ impl Client {
     }
 
     /// Waits for the next event and lends it; it is taken, and the event descriptor may become quiet, when the result is
-    /// dropped. [`Error::Busy`] when none came; otherwise as [`Client::peek_response`].
+    /// dropped. [`Error::Busy`] as from [`Client::recv_event`]; otherwise as [`Client::peek_response`].
     pub fn peek_event(&self, ms: i32) -> Result<Peeked<'_>> {
         self.in_place.workshop.ensure_own()?;
         let deadline = Deadline::after_ms(ms);

@@ -98,7 +98,7 @@ impl Client {
 
     /// Waits for the next event and copies it; returns its size. `ms` < 0 waits for ever, 0 not at all.
     ///
-    /// [`Error::Busy`] when none came; otherwise as [`Client::recv`].
+    /// [`Error::Busy`] when none came, or when a signal handler ran meanwhile; otherwise as [`Client::recv`].
     pub fn recv_event(&self, buffer: &mut [u8], ms: i32) -> Result<usize> {
         let deadline = Deadline::after_ms(ms);
         let slot = &self.in_place.event;
