@@ -7,7 +7,7 @@ use crate::wire::Features;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
@@ -80,24 +80,38 @@ impl Handler for Echo {
 }
 
 /// A loop that writes down what it was told last of each descriptor. When asked to, it has another thread turn the service off
-/// while it is being told something: what it is being told is old by the time it takes effect.
+/// while it is being told something (or on, while it is told of a new connection): what it is being told is old by the time it
+/// takes effect.
 pub(super) struct Meddler {
     inner: Arc<Loop>,
     service: OnceLock<Weak<Service>>,
     told: Mutex<BTreeMap<RawFd, (Priority, i32)>>,
     meddle: AtomicBool,
+    meddle_in_add: AtomicBool,
+    modified: AtomicUsize,
+}
+
+impl Meddler {
+    fn set_elsewhere(&self, limit: RateLimit) {
+        let service = self.service.get().and_then(Weak::upgrade).unwrap();
+        std::thread::scope(|scope| scope.spawn(|| service.set_rate_limit(limit)).join().unwrap());
+    }
 }
 
 impl Poller for Meddler {
     fn add(&self, priority: Priority, fd: RawFd, events: i32, watch: Watch) -> Result<()> {
+        if matches!(watch, Watch::Stream(_) | Watch::Requests(_)) {
+            if self.meddle_in_add.swap(false, Ordering::Relaxed) {
+                self.set_elsewhere(RateLimit::Normal);
+            }
+            self.told.lock().unwrap().insert(fd, (priority, events));
+        }
         self.inner.add(priority, fd, events, watch)
     }
     fn modify(&self, priority: Priority, fd: RawFd, events: i32, watch: Watch) -> Result<()> {
+        self.modified.fetch_add(1, Ordering::Relaxed);
         if self.meddle.swap(false, Ordering::Relaxed) {
-            let service = self.service.get().and_then(Weak::upgrade).unwrap();
-            std::thread::scope(|scope| {
-                scope.spawn(|| service.set_rate_limit(RateLimit::Off)).join().unwrap()
-            });
+            self.set_elsewhere(RateLimit::Off);
         }
         self.told.lock().unwrap().insert(fd, (priority, events));
         self.inner.modify(priority, fd, events, watch)
@@ -139,6 +153,25 @@ impl Running {
         let runner = event_loop.clone();
         let thread = Some(std::thread::spawn(move || runner.run()));
         Self { name, offer, event_loop, service, calls, thread }
+    }
+
+    fn start_meddled(name: &str, kind: Kind) -> (Self, Arc<Meddler>) {
+        let mut meddler = None;
+        let running = Self::start_with(name, kind, |inner| {
+            let made = Arc::new(Meddler {
+                inner,
+                service: OnceLock::new(),
+                told: Mutex::default(),
+                meddle: AtomicBool::new(false),
+                meddle_in_add: AtomicBool::new(false),
+                modified: AtomicUsize::new(0),
+            });
+            meddler = Some(made.clone());
+            made
+        });
+        let meddler = meddler.unwrap();
+        assert!(meddler.service.set(Arc::downgrade(&running.service)).is_ok());
+        (running, meddler)
     }
 
     pub fn connect(&self) -> Client {
@@ -299,15 +332,7 @@ fn the_size_a_datagram_really_has_is_found() {
 #[test]
 fn a_poll_loop_that_is_told_of_two_changes_at_once_ends_with_the_later() {
     for kind in ALL {
-        let mut meddler = None;
-        let running = Running::start_with("meddler", kind, |inner| {
-            let (told, meddle) = (Mutex::default(), AtomicBool::new(false));
-            let made = Arc::new(Meddler { inner, service: OnceLock::new(), told, meddle });
-            meddler = Some(made.clone());
-            made
-        });
-        let meddler = meddler.unwrap();
-        assert!(meddler.service.set(Arc::downgrade(&running.service)).is_ok());
+        let (running, meddler) = Running::start_meddled("meddler", kind);
         let client = running.connect();
         running.calls(2);
         for _ in 0..3 {
@@ -322,6 +347,30 @@ fn a_poll_loop_that_is_told_of_two_changes_at_once_ends_with_the_later() {
             assert_eq!(client.send(&[&message(1, 100, 9)]), Err(Error::Busy), "{kind:?}");
         }
         running.service.set_rate_limit(RateLimit::Normal);
+        assert_eq!(echo(&client, 1, 100).unwrap().len(), 100);
+    }
+}
+
+#[test]
+fn a_limit_that_changes_while_a_client_is_let_in_reaches_the_poll_loop() {
+    for kind in ALL {
+        let (running, meddler) = Running::start_meddled("let-in", kind);
+        // Without a change, the poll loop is told of a client once.
+        let before = running.connect();
+        running.calls(2);
+        assert_eq!(meddler.modified.load(Ordering::Relaxed), 0, "{kind:?}");
+        drop(before);
+        running.calls(2);
+        running.service.set_rate_limit(RateLimit::Off);
+        meddler.told.lock().unwrap().clear();
+        meddler.meddle_in_add.store(true, Ordering::Relaxed);
+        let client = running.connect();
+        running.calls(2);
+        assert!(!meddler.meddle_in_add.load(Ordering::Relaxed));
+        let told = meddler.told.lock().unwrap().clone();
+        let readable = i32::from(libc::POLLIN);
+        let watched = |&(priority, events)| priority == Priority::Med && events & readable != 0;
+        assert!(told.values().all(watched), "{kind:?}: {told:?}");
         assert_eq!(echo(&client, 1, 100).unwrap().len(), 100);
     }
 }

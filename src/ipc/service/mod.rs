@@ -34,7 +34,11 @@ use super::stats::{ServiceCounters, ServiceStats};
 use super::{rendezvous, sweep};
 use crate::log;
 use crate::log::Level;
-use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Mutex, Ordering::Relaxed, RwLock};
+use crate::sync::{
+    AtomicU32, AtomicU64, AtomicUsize, Mutex,
+    Ordering::{Relaxed, SeqCst},
+    RwLock, fence,
+};
 use crate::sys::socket::Credentials;
 use crate::sys::{process, socket};
 use crate::wire::Transport;
@@ -110,6 +114,11 @@ impl RateLimit {
     /// What a connection's descriptor for requests is watched for.
     fn interest(self) -> PollEvents {
         if self.is_off() { QUIET } else { READABLE }
+    }
+
+    /// Whether the poll loop has nothing to be told between the two.
+    fn is_watched_like(self, other: Self) -> bool {
+        self.priority() == other.priority() && self.interest() == other.interest()
     }
 
     /// Whether requests stay where they are.
@@ -296,9 +305,11 @@ impl Service {
     /// Sets how eagerly requests are taken, for all connections, those to come included.
     pub fn set_rate_limit(self: &Arc<Self>, limit: RateLimit) {
         let before = RateLimit::from_word(self.rate.swap(limit as u32, Relaxed));
+        // A connection that is not open yet looks at the limit once it is.
+        fence(SeqCst);
         for connection in self.snapshot() {
             connection.tell_flow_control();
-            if before.priority() != limit.priority() || before.interest() != limit.interest() {
+            if !limit.is_watched_like(before) {
                 connection.change_interest();
             }
         }

@@ -3,13 +3,14 @@
 
 use super::super::dgram::ServerSockets;
 use super::super::doorbell::{Balance, Outstanding};
-use super::super::poll::{Events as PollEvents, READABLE, Watch};
+use super::super::poll::{Events as PollEvents, Priority, READABLE, Watch};
 use super::super::sealed::{Listener, Segment, Talker};
 use super::super::shm::{ConnectionDir, ServerRings};
 use super::super::spin::Spin;
+use super::RateLimit;
 use super::connection::{Channels, Common, Connection, Events, Requests, Responses, Shared};
 use crate::rb::{Consumer, Producer};
-use crate::sync::{Mutex, Ordering};
+use crate::sync::{Mutex, Ordering, fence};
 use crate::sys::socket;
 use crate::sys::{process, scm};
 use crate::wire::{ConnectResponse, DirectoryName, Features, Transport};
@@ -21,6 +22,8 @@ use std::sync::Arc;
 pub(super) struct Answer {
     response: ConnectResponse,
     fd: Option<OwnedFd>,
+    /// The limit by which the poll loop was told what to watch for.
+    told: RateLimit,
 }
 
 impl Answer {
@@ -92,14 +95,15 @@ impl Connection {
         };
         self.service.counters.active.fetch_add(1, Ordering::Relaxed);
         let channels = self.channels.get_or_init(|| made.into_channels(stream));
-        let interest = self.service.rate().interest();
+        let told = self.service.rate();
+        let (priority, interest) = (told.priority(), told.interest());
         if let Some(fd) = channels.request_fd {
-            self.watch(channels, fd, interest, Watch::Requests(self.clone()))?;
-            self.watch(channels, channels.stream_fd, READABLE, Watch::Stream(self.clone()))?;
+            self.watch(channels, fd, (priority, interest), Watch::Requests(self.clone()))?;
+            self.watch(channels, channels.stream_fd, (priority, READABLE), Watch::Stream(self.clone()))?;
         } else {
-            self.watch(channels, channels.stream_fd, interest, Watch::Stream(self.clone()))?;
+            self.watch(channels, channels.stream_fd, (priority, interest), Watch::Stream(self.clone()))?;
         }
-        Ok(Answer { response: answer, fd })
+        Ok(Answer { response: answer, fd, told })
     }
 
     /// Sealed memory, if that is wanted and the system gives us any: a sandbox or an administrator may forbid it. An error when
@@ -161,8 +165,14 @@ impl Connection {
         })
     }
 
-    fn watch(&self, channels: &Channels, fd: RawFd, events: PollEvents, watch: Watch) -> Result<()> {
-        self.service.poller()?.add(self.service.priority(), fd, events, watch)?;
+    fn watch(
+        &self,
+        channels: &Channels,
+        fd: RawFd,
+        (priority, events): (Priority, PollEvents),
+        watch: Watch,
+    ) -> Result<()> {
+        self.service.poller()?.add(priority, fd, events, watch)?;
         channels.watched.lock().push(fd);
         Ok(())
     }
@@ -181,6 +191,12 @@ impl Connection {
         if sent.is_err() || !self.state.opened() {
             self.abandon();
             return;
+        }
+        // Whoever changed the limit since the poll loop was told passed over a connection that was not open: either they see by
+        // now that it is, or we see theirs (`Service::set_rate_limit` has the other fence).
+        fence(Ordering::SeqCst);
+        if !self.service.rate().is_watched_like(answer.told) {
+            self.change_interest();
         }
         self.run_created();
     }
