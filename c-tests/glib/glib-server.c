@@ -48,9 +48,8 @@ static int32_t g_watch(enum qb_loop_priority p, int32_t fd, int32_t events, void
 	GIOChannel *channel = g_io_channel_unix_new(fd);
 
 	watches[fd] = (struct gwatch){0, fn, data, fd};
-	watches[fd].id = g_io_add_watch_full(channel, g_priority(p),
-					     (GIOCondition)(events | G_IO_HUP | G_IO_ERR | G_IO_NVAL), g_ready,
-					     &watches[fd], NULL);
+	/* GLib reports what is asked for and nothing else, not even the end. */
+	watches[fd].id = g_io_add_watch_full(channel, g_priority(p), (GIOCondition)events, g_ready, &watches[fd], NULL);
 	g_io_channel_unref(channel);
 	return 0;
 }
@@ -219,6 +218,18 @@ static void a_killed_client_is_cleaned_up_and_closed_is_repeated(void)
 	}
 }
 
+/* Nothing but the end is waited for then, and GLib has to be told to report it. */
+static void a_client_that_leaves_while_the_rate_is_off_is_noticed(void)
+{
+	struct kit *k = g_begin(0, 0);
+	qb_ipcc_connection_t *c = kit_connect(k, 8192);
+
+	CHECK_EQ(kit_call(c, KIT_RATE, QB_IPCS_RATE_OFF, 0), 0);
+	qb_ipcc_disconnect(c);
+	KIT_WAIT(k->destroyed == 1);
+	kit_end(k);
+}
+
 int main(int argc, char **argv)
 {
 	kit_main(argc, argv);
@@ -227,6 +238,9 @@ int main(int argc, char **argv)
 		RUN_T(requests_are_answered);
 		RUN_T(events_arrive_while_requests_are_answered);
 		RUN_T(a_killed_client_is_cleaned_up_and_closed_is_repeated);
+		if (!on_reference()) { /* ipc-rate-off */
+			RUN_T(a_client_that_leaves_while_the_rate_is_off_is_noticed);
+		}
 	}
 	return check_done();
 }

@@ -14,8 +14,9 @@ pub type Events = i32;
 
 /// What a service listens for on every descriptor.
 pub(super) const READABLE: Events = (libc::POLLIN | libc::POLLPRI | libc::POLLNVAL) as Events;
-/// Requests are not taken for now: only the end is of interest, which every loop reports unasked.
-pub(super) const QUIET: Events = libc::POLLNVAL as Events;
+/// Requests are not taken for now: only the end is of interest. poll(2) and epoll report that unasked, but a loop like GLib's
+/// passes on nothing else than it was asked for, and would wake for ever.
+pub(super) const QUIET: Events = (libc::POLLHUP | libc::POLLERR | libc::POLLNVAL) as Events;
 /// Room to write.
 pub(super) const WRITABLE: Events = libc::POLLOUT as Events;
 
