@@ -467,7 +467,7 @@ pub unsafe extern "C" fn qb_ipcs_connection_first_get(
     pt: *mut qb_ipcs_service_t,
 ) -> *mut qb_ipcs_connection_t {
     // SAFETY: the caller's contract.
-    held(unsafe { borrow(pt) }.and_then(Service::newest))
+    handle_or_null(unsafe { borrow(pt) }.and_then(Service::hold_newest))
 }
 
 /// The connection that was made before another.
@@ -485,16 +485,13 @@ pub unsafe extern "C" fn qb_ipcs_connection_next_get(
 ) -> *mut qb_ipcs_connection_t {
     // SAFETY: the caller's contract.
     match unsafe { (borrow(pt), borrow(current)) } {
-        (Some(service), Some(current)) => held(service.next_older(current)),
+        (Some(service), Some(current)) => handle_or_null(service.hold_next_older(current)),
         _ => std::ptr::null_mut(),
     }
 }
 
-fn held(connection: Option<Arc<Connection>>) -> *mut qb_ipcs_connection_t {
-    connection.map_or(std::ptr::null_mut(), |connection| {
-        connection.hold();
-        handle(&connection)
-    })
+fn handle_or_null(connection: Option<Arc<Connection>>) -> *mut qb_ipcs_connection_t {
+    connection.map_or(std::ptr::null_mut(), |connection| handle(&connection))
 }
 
 /// Sets owner and mode of the shared-memory files that the client gets to open. Takes effect within connection_accept

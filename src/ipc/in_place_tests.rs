@@ -14,9 +14,7 @@ fn readable(client: &Client) -> bool {
 
 /// The only client, as its server sees it.
 fn its_connection(running: &Running) -> Arc<Connection> {
-    let connection = running.service.newest().unwrap();
-    connection.hold();
-    connection
+    running.service.hold_newest().unwrap()
 }
 
 fn receive(client: &Client) -> Result<Vec<u8>> {

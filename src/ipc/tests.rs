@@ -81,7 +81,7 @@ impl Handler for Echo {
 
 /// A loop that writes down what it was told last of each descriptor. When asked to, it has another thread turn the service off
 /// while it is being told something (or on, while it is told of a new connection): what it is being told is old by the time it
-/// takes effect.
+/// takes effect. Or it looks who is there while it is told to stop watching one.
 pub(super) struct Meddler {
     inner: Arc<Loop>,
     service: OnceLock<Weak<Service>>,
@@ -89,6 +89,20 @@ pub(super) struct Meddler {
     meddle: AtomicBool,
     meddle_in_add: AtomicBool,
     modified: AtomicUsize,
+    walk_in_remove: AtomicBool,
+    walked: Mutex<Vec<u64>>,
+}
+
+/// The numbers of all connections, as an application walks over them.
+fn walk(service: &Service) -> Vec<u64> {
+    let mut ids = Vec::new();
+    let mut next = service.hold_newest();
+    while let Some(connection) = next {
+        ids.push(connection.id());
+        next = service.hold_next_older(&connection);
+        connection.release();
+    }
+    ids
 }
 
 impl Meddler {
@@ -117,6 +131,9 @@ impl Poller for Meddler {
         self.inner.modify(priority, fd, events, watch)
     }
     fn remove(&self, fd: RawFd) -> Result<()> {
+        if self.walk_in_remove.swap(false, Ordering::Relaxed) {
+            *self.walked.lock().unwrap() = walk(&self.service.get().and_then(Weak::upgrade).unwrap());
+        }
         self.inner.remove(fd)
     }
     fn job(&self, priority: Priority, connection: Arc<Connection>) -> Result<()> {
@@ -165,6 +182,8 @@ impl Running {
                 meddle: AtomicBool::new(false),
                 meddle_in_add: AtomicBool::new(false),
                 modified: AtomicUsize::new(0),
+                walk_in_remove: AtomicBool::new(false),
+                walked: Mutex::default(),
             });
             meddler = Some(made.clone());
             made
@@ -372,5 +391,29 @@ fn a_limit_that_changes_while_a_client_is_let_in_reaches_the_poll_loop() {
         let watched = |&(priority, events)| priority == Priority::Med && events & readable != 0;
         assert!(told.values().all(watched), "{kind:?}: {told:?}");
         assert_eq!(echo(&client, 1, 100).unwrap().len(), 100);
+    }
+}
+
+#[test]
+fn who_walks_over_the_connections_does_not_meet_one_that_is_destroyed() {
+    for kind in ALL {
+        let (running, meddler) = Running::start_meddled("walk", kind);
+        let clients = [running.connect(), running.connect(), running.connect()];
+        running.calls(6);
+        let ids = walk(&running.service);
+        assert_eq!(ids.len(), clients.len());
+        let newest = running.service.hold_newest().unwrap();
+        let middle = running.service.hold_next_older(&newest).unwrap();
+        assert_eq!([newest.id(), middle.id()], ids[..2]);
+        for (over, left) in [(middle, vec![ids[0], ids[2]]), (newest, vec![ids[2]])] {
+            over.release();
+            meddler.walk_in_remove.store(true, Ordering::Relaxed);
+            // The library's own.
+            over.release();
+            assert_eq!(*meddler.walked.lock().unwrap(), left, "{kind:?}");
+            assert_eq!(walk(&running.service), left, "{kind:?}");
+            assert_eq!(running.calls(1), [Call::Destroyed]);
+        }
+        assert_eq!(echo(&clients[0], 1, 24), Ok(message(1, 24, 9)));
     }
 }

@@ -83,7 +83,12 @@ fn release(refs: &AtomicUsize) -> bool {
 impl Connection {
     /// Takes a reference: `destroyed` waits until it is dropped with [`Connection::release`].
     pub fn hold(&self) {
-        hold(&self.state.refs);
+        self.try_hold();
+    }
+
+    /// The same, unless the last reference is gone already; whether it was taken.
+    pub(super) fn try_hold(&self) -> bool {
+        hold(&self.state.refs)
     }
 
     /// Drops a reference; with the last one `destroyed` is called.

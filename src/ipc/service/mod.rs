@@ -336,17 +336,18 @@ impl Service {
         self.user.store(data, Relaxed);
     }
 
-    /// The connection that was made last; `None` without connections. Take a reference with [`Connection::hold`] to keep
-    /// it beyond its disconnect.
+    /// The connection that was made last, with a reference for the caller to drop with [`Connection::release`]; `None`
+    /// without connections.
     #[must_use]
-    pub fn newest(&self) -> Option<Arc<Connection>> {
-        self.connections.lock().last_key_value().map(|(_, c)| c.clone())
+    pub fn hold_newest(&self) -> Option<Arc<Connection>> {
+        self.connections.lock().values().rev().find(|c| c.try_hold()).cloned()
     }
 
-    /// The connection made before `than`.
+    /// The connection made before `than`, in the same way.
     #[must_use]
-    pub fn next_older(&self, than: &Connection) -> Option<Arc<Connection>> {
-        self.connections.lock().range(..than.id()).next_back().map(|(_, c)| c.clone())
+    pub fn hold_next_older(&self, than: &Connection) -> Option<Arc<Connection>> {
+        // Under the lock: one whose last reference goes meanwhile is removed, and destroyed, after that.
+        self.connections.lock().range(..than.id()).rev().map(|(_, c)| c).find(|c| c.try_hold()).cloned()
     }
 
     /// All connections, newest first.
