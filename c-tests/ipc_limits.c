@@ -181,6 +181,29 @@ static void a_client_removes_what_a_killed_server_left(void)
 	}
 }
 
+/* Whatever it does between the two halves of its connect. */
+static void a_client_that_is_late_with_its_sockets_gets_its_events(void)
+{
+	struct kit *k = kit_new(T);
+	qb_ipcc_connection_t *c;
+	int fd;
+
+	k->opt.events_in_created = 3;
+	kit_start(k);
+	c = qb_ipcc_connect_async(k->name, 8192, &fd);
+	CHECK(kit_readable(fd, 10000));
+	kit_sleep_ms(1500);
+	CHECK_EQ(k->closed, 0);
+	CHECK_EQ(qb_ipcc_connect_continue(c), 0);
+	for (int i = 0; i < 3; i++) {
+		CHECK_EQ(qb_ipcc_event_recv(c, big, sizeof big, 10000), sizeof(struct kit_event));
+		CHECK_EQ(((struct kit_event *)big)->seq, i);
+	}
+	CHECK_EQ(kit_echo(c, 64), 0);
+	qb_ipcc_disconnect(c);
+	kit_end(k);
+}
+
 int main(int argc, char **argv)
 {
 	kit_main(argc, argv);
@@ -196,6 +219,7 @@ int main(int argc, char **argv)
 		RUN_T(a_positive_refusal_is_the_clients_errno);
 		RUN_OURS(requests_wait_quietly_while_the_rate_is_off, "ipc-rate-off");
 		RUN_OURS(a_stopped_server_holds_nobody_up, "ipc-stopped-server");
+		RUN_OURS(a_client_that_is_late_with_its_sockets_gets_its_events, "ipc-late-sockets");
 	}
 	RUN_OURS(a_silent_service_costs_the_time_that_was_set, "ipc-connect-time");
 	return check_done();

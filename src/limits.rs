@@ -64,10 +64,11 @@ pub const DOORBELLS: i64 = 1 << 24;
 /// Stops: a client that never does and lets events pile up in the server.
 pub const PENDING_EVENTS: usize = 256;
 
-/// How long such events are kept.
+/// How long such events are kept: making the sockets is the rest of the handshake. Who has not made them by then is
+/// disconnected.
 ///
 /// Stops: the same.
-pub const PENDING_EVENT_TIME: Duration = Duration::from_secs(1);
+pub const PENDING_EVENT_TIME: Duration = HANDSHAKE;
 
 /// How long a client that has a message for a ring waits for room for the byte that announces it.
 ///

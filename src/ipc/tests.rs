@@ -25,7 +25,7 @@ fn id_of(bytes: &[u8]) -> i32 {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Call {
+pub(super) enum Call {
     Accept(u32),
     Created,
     Process(i32),
@@ -194,10 +194,14 @@ impl Running {
     }
 
     pub fn connect(&self) -> Client {
-        Connecting::start_with(&self.name, 20_000, true, self.offer).unwrap().finish().unwrap()
+        self.begin().finish().unwrap()
     }
 
-    fn calls(&self, n: usize) -> Vec<Call> {
+    pub fn begin(&self) -> Connecting {
+        Connecting::start_with(&self.name, 20_000, true, self.offer).unwrap()
+    }
+
+    pub fn calls(&self, n: usize) -> Vec<Call> {
         (0..n).map(|_| self.calls.recv_timeout(std::time::Duration::from_secs(20)).unwrap()).collect()
     }
 }

@@ -68,7 +68,7 @@ const MOST_CHANGES: u32 = 16;
 /// A timer that asks whether the client's sockets exist by now.
 pub(super) struct Retry {
     timer: OwnedFd,
-    since: Instant,
+    pub(super) since: Instant,
     wait: Duration,
 }
 
@@ -373,10 +373,13 @@ impl Connection {
                 if kept == Kept::Room {
                     // Its sockets are there. A client may read as slowly as it likes.
                     again.since = Instant::now();
-                } else if again.since.elapsed() > limits::PENDING_EVENT_TIME {
+                }
+                let waited = again.since.elapsed();
+                if waited > limits::PENDING_EVENT_TIME {
                     return Err(Error::Disconnected);
                 }
-                again.wait = (again.wait * 2).min(Duration::from_millis(50));
+                // Who takes long is asked less often.
+                again.wait = (again.wait * 2).min((waited / 16).max(Duration::from_millis(50)));
                 timer_fd_rearm(&again.timer, again.wait)?;
                 Ok(true)
             }

@@ -23,6 +23,8 @@ mod dispatch;
 mod in_place;
 mod lifecycle;
 mod open;
+#[cfg(test)]
+mod retry_tests;
 
 pub use admit::HalfOpen;
 pub use connection::{Auth, Connection};
