@@ -65,6 +65,8 @@ static void the_blackbox_shows_what_printf_shows(void)
 	last_record("wide w narrow");
 	qb_log(LOG_INFO, "marker %d\a", 5);
 	last_record("marker 5");
+	qb_log(LOG_INFO, "%s is at 95%", "one");
+	last_record("one is at 95");
 	qb_log(LOG_INFO, "%600d and more", 1);
 	qb_log(LOG_INFO, "%s", "after");
 	last_record("after");

@@ -26,6 +26,24 @@ static void errno_survives_and_percent_m_shows_it(void)
 	qb_log_fini();
 }
 
+/* printf() fails there; what is in front of it was a message. */
+static void a_message_ends_where_it_cannot_be_formatted(void)
+{
+	static const char *format[][2] = {
+		{ "usage at %s%", "usage at 95" }, { "%", "" }, { "a%", "a" }, { "%s\n%", "95\n" }, { "%s before %ls after", "95 before " },
+	};
+
+	start();
+	custom();
+	for (size_t i = 0; i < sizeof format / sizeof *format; i++) {
+		memset(last, 'x', 9);
+		qb_log_from_external_source("f", "f.c", format[i][0], LOG_INFO, (uint32_t)i + 1, 0, "95", L"\xd800");
+		CHECK_EQ(count, i + 1);
+		CHECK_STR(last, format[i][1]);
+	}
+	qb_log_fini();
+}
+
 static void nested(int32_t t, struct qb_log_callsite *cs, struct timespec *ts, const char *msg)
 {
 	(void)t, (void)cs, (void)ts, (void)msg;
@@ -496,6 +514,7 @@ int main(void)
 {
 	RUN(a_message_reaches_its_target_once);
 	RUN(errno_survives_and_percent_m_shows_it);
+	RUN(a_message_ends_where_it_cannot_be_formatted);
 	RUN(formats_of_unused_slots_stick);
 	RUN(a_program_may_write_callsites);
 	RUN(close_functions_are_called_on_disable_and_on_close);

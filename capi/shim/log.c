@@ -55,10 +55,12 @@ static size_t format_text(char *text, size_t size, const char *format, va_list a
 	size_t len;
 	int n;
 
+	text[0] = '\0';
 	n = vsnprintf(text, size, format, ap);
 	if (n < 0) {
-		text[0] = '\0';
-		return 1;
+		/* A bad conversion: what came before it is there. */
+		text[size - 1] = '\0';
+		return strlen(text) + 1;
 	}
 	len = strnlen(text, (size_t)n < size ? (size_t)n : size - 1);
 	return (size_t)n < size ? end_text(text, len) : len + 1;

@@ -363,10 +363,11 @@ static size_t store_text(char *data, size_t size, const char *format, va_list ap
 		return size;
 	}
 	memcpy(data, "%s", 3);
+	data[3] = '\0';
 	n = vsnprintf(data + 3, size - 3, format, ap);
 	if (n < 0) {
-		n = 0;
-		data[3] = '\0';
+		data[size - 1] = '\0';
+		n = (int)strlen(data + 3);
 	}
 	if ((size_t)n >= size - 3) {
 		return size;
