@@ -131,38 +131,82 @@ fn show<M: Message>(
     time: Stamp,
     message: &mut M,
 ) {
-    let mut size = if wanted == 0 { 512 } else { 0 };
-    each(live, wanted, |_, slot| size = size.max(slot.max_line));
-    let text = message.text(size);
+    let text = message.text(if wanted == 0 { 512 } else { longest(live, wanted) });
     if let Some(hook) = hook {
         as_shown(text, true, |text| hook(site, text));
     }
-    to_sinks(live, wanted, site, time, text);
+    to_sinks(live, site, time, text);
 }
 
-fn to_sinks(live: &Live, wanted: u32, site: &SiteRef<'static>, time: Stamp, text: &mut [u8]) {
+fn to_sinks(live: &Live, site: &SiteRef<'static>, time: Stamp, text: &mut [u8]) {
     let _inside = gate::enter();
-    // Whoever disabled a target before it could close the gate must find nobody inside.
-    let wanted = wanted & MASK.load(Relaxed);
-    let mut post = false;
-    each(live, wanted, |n, slot| match &slot.dest {
-        Dest::Blackbox(_) => (),
-        Dest::Sink(_) if slot.threaded && worker::takes() => post = true,
-        Dest::Sink(_) => deliver(n, slot, site, time, text),
-    });
-    if post {
+    if in_turn(live, site, time, text, false) {
         worker::post(*site, time, text);
     }
 }
 
-fn each<'a>(live: &'a Live, mut wanted: u32, mut visit: impl FnMut(usize, &'a LiveSlot)) {
-    while wanted != 0 {
+/// Delivers to the sinks that want messages of a site. Each is looked up when it is its turn, since a function that is called before,
+/// or another thread meanwhile, may change, close or enable it. Not to threaded targets, unless the message was `queued` for them, and
+/// then only to them; true if it is to be. The caller is inside the gate: whoever disabled a target before it could close the gate must
+/// find nobody inside.
+#[inline]
+fn in_turn(live: &Live, site: &SiteRef<'_>, time: Stamp, text: &mut [u8], queued: bool) -> bool {
+    let (left, post) = while_current(live, u32::MAX, site, time, text, queued);
+    if left == 0 { post } else { resume(left, site, time, text, queued) || post }
+}
+
+/// Those of them whose bits are in `left`, until there is a newer snapshot; also the bits that are left then.
+#[inline(always)]
+fn while_current(
+    live: &Live,
+    mut left: u32,
+    site: &SiteRef<'_>,
+    time: Stamp,
+    text: &mut [u8],
+    queued: bool,
+) -> (u32, bool) {
+    let mut post = false;
+    while live.is_current() {
+        let wanted = left & live.sinks & site.head.targets();
+        if wanted == 0 {
+            return (0, post);
+        }
         let n = wanted.trailing_zeros() as usize;
-        wanted &= wanted - 1;
-        if let Some(Some(slot)) = live.slots.get(n) {
-            visit(n, slot);
+        left = u32::MAX << n << 1;
+        match &live.slots[n] {
+            Some(slot) if slot.threaded == queued || (slot.threaded && !worker::takes()) => {
+                deliver(n, slot, site, time, text);
+            }
+            Some(slot) => post |= slot.threaded,
+            None => (),
         }
     }
+    (left, post)
+}
+
+#[cold]
+#[inline(never)]
+fn resume(mut left: u32, site: &SiteRef<'_>, time: Stamp, text: &mut [u8], queued: bool) -> bool {
+    let mut post = false;
+    while left != 0 {
+        let done = live::with(|live| while_current(live, left, site, time, text, queued));
+        let (later, threaded) = done.unwrap_or_default();
+        (left, post) = (later, post | threaded);
+    }
+    post
+}
+
+/// The longest line that one of these targets takes.
+#[inline]
+fn longest(live: &Live, mut wanted: u32) -> usize {
+    let mut size = 0;
+    while wanted != 0 {
+        if let Some(Some(slot)) = live.slots.get(wanted.trailing_zeros() as usize) {
+            size = size.max(slot.max_line);
+        }
+        wanted &= wanted - 1;
+    }
+    size
 }
 
 /// One plain message to one target's sink.
@@ -206,13 +250,7 @@ fn as_shown(text: &mut [u8], extended: bool, f: impl FnOnce(&[u8])) {
 pub(super) fn deliver_queued(site: &SiteRef<'static>, time: Stamp, text: &mut [u8]) {
     let Some(_flag) = Flag::raise(&EMITTING) else { return };
     let _inside = gate::enter();
-    live::with(|live| {
-        each(live, site.head.targets(), |n, slot| {
-            if slot.threaded {
-                deliver(n, slot, site, time, text);
-            }
-        });
-    });
+    live::with(|live| in_turn(live, site, time, text, true));
 }
 
 /// Waits until no other thread is inside a target's function, at most about a second. At once when called from such a function.

@@ -100,6 +100,8 @@ pub(super) struct LiveSlot {
 /// All enabled targets.
 #[derive(Default)]
 pub(super) struct Live {
+    /// 0 until it is published.
+    number: u64,
     pub slots: [Option<LiveSlot>; SLOTS],
     /// The bits of those that are sinks.
     pub sinks: u32,
@@ -126,7 +128,13 @@ impl Live {
                 None => (),
             }
         }
-        Self { slots, sinks, blackbox }
+        Self { number: 0, slots, sinks, blackbox }
+    }
+
+    /// True until the configuration changes.
+    #[inline]
+    pub(super) fn is_current(&self) -> bool {
+        self.number == NUMBER.load(Acquire)
     }
 }
 
@@ -136,13 +144,10 @@ static NUMBER: AtomicU64 = AtomicU64::new(0);
 /// Bit n: target n is enabled.
 pub(super) static MASK: AtomicU32 = AtomicU32::new(0);
 
-/// A snapshot with its number.
-type Numbered = (u64, Arc<Live>);
-
 thread_local! {
     pub(super) static EMITTING: Cell<bool> = const { Cell::new(false) };
     pub(super) static LOCKED: Cell<bool> = const { Cell::new(false) };
-    static KEPT: RefCell<Option<Numbered>> = const { RefCell::new(None) };
+    static KEPT: RefCell<Option<Arc<Live>>> = const { RefCell::new(None) };
 }
 
 /// Sets a thread's flag for as long as it lives.
@@ -164,11 +169,12 @@ impl Drop for Flag {
 }
 
 /// Makes a new snapshot the current one. The caller holds the configuration's lock.
-pub(super) fn publish(live: Live) {
+pub(super) fn publish(mut live: Live) {
     let mask = (0..SLOTS).filter(|n| live.slots[*n].is_some()).fold(0, |mask, n| mask | 1 << n);
     let mut current = LIVE.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+    live.number = NUMBER.load(Relaxed) + 1; // it only changes here
     *current = Some(Arc::new(live));
-    // ORDER(live-number): pairs with `with`. Whoever observes the number finds this snapshot, or a later one, under the lock.
+    // ORDER(live-number): pairs with `is_current`. Whoever observes the number finds this snapshot, or a later one, under the lock.
     NUMBER.fetch_add(1, Release);
     MASK.store(mask, Relaxed);
 }
@@ -188,8 +194,8 @@ pub(super) fn with<R>(f: impl FnOnce(&Live) -> R) -> Option<R> {
     let mut f = Some(f);
     let done = KEPT.try_with(|place| {
         if let Ok(kept) = place.try_borrow()
-            && let Some((number, live)) = &*kept
-            && *number == NUMBER.load(Acquire)
+            && let Some(live) = &*kept
+            && live.is_current()
         {
             return f.take().map(|f| f(live));
         }
@@ -197,25 +203,22 @@ pub(super) fn with<R>(f: impl FnOnce(&Live) -> R) -> Option<R> {
         f.take().map(|f| f(&live))
     });
     // On an error the thread is about to end and has nothing of its own any more.
-    done.unwrap_or_else(|_| renew().and_then(|(_, live)| f.take().map(|f| f(&live))))
+    done.unwrap_or_else(|_| renew().and_then(|live| f.take().map(|f| f(&live))))
 }
 
 /// The current snapshot; the thread keeps it, unless it is using an older one just now.
 #[cold]
-fn keep(place: &RefCell<Option<Numbered>>) -> Option<Arc<Live>> {
-    let (number, live) = renew()?;
-    let old = place.try_borrow_mut().ok().and_then(|mut kept| kept.replace((number, Arc::clone(&live))));
+fn keep(place: &RefCell<Option<Arc<Live>>>) -> Option<Arc<Live>> {
+    let live = renew()?;
+    let old = place.try_borrow_mut().ok().and_then(|mut kept| kept.replace(Arc::clone(&live)));
     drop(old); // not while it is borrowed: the last one to drop a target's file closes it
     Some(live)
 }
 
 #[cold]
-fn renew() -> Option<Numbered> {
+fn renew() -> Option<Arc<Live>> {
     let _flag = Flag::raise(&LOCKED)?;
-    let current = LIVE.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-    // The number cannot change while the lock is held.
-    let number = NUMBER.load(Acquire);
-    current.as_ref().map(|live| (number, Arc::clone(live)))
+    LIVE.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
 }
 
 /// Room for one line or record, kept by the thread.

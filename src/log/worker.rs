@@ -105,6 +105,7 @@ impl std::ops::DerefMut for Locked {
 }
 
 /// False in a forked child whose parent had a worker: it delivers by itself until it starts one.
+#[inline(never)]
 pub(super) fn takes() -> bool {
     queue().is_some_and(|queue| !queue.orphan)
 }
