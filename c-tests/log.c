@@ -26,6 +26,44 @@ static void errno_survives_and_percent_m_shows_it(void)
 	qb_log_fini();
 }
 
+static pthread_barrier_t all_ready;
+
+static void *make_callsites(void *arg)
+{
+	char text[30];
+	intptr_t changed = 0;
+
+	pthread_barrier_wait(&all_ready);
+	for (int i = 0; i < 4000; i++) {
+		snprintf(text, sizeof text, "%p %d", arg, i);
+		errno = ENOENT;
+		qb_log_callsite_get("f", "errno.c", text, LOG_INFO, (uint32_t)i + 1, 0);
+		changed += errno != ENOENT;
+	}
+	return (void *)changed;
+}
+
+/* Also where threads wait for each other. */
+static void errno_survives_the_making_of_callsites(void)
+{
+	pthread_t id[8];
+	intptr_t changed = 0;
+
+	start();
+	pthread_barrier_init(&all_ready, NULL, 8);
+	for (intptr_t i = 0; i < 8; i++) {
+		pthread_create(&id[i], NULL, make_callsites, (void *)(i + 1));
+	}
+	for (int i = 0; i < 8; i++) {
+		void *result;
+
+		pthread_join(id[i], &result);
+		changed += (intptr_t)result;
+	}
+	CHECK_EQ(changed, 0);
+	qb_log_fini();
+}
+
 /* printf() fails there; what is in front of it was a message. */
 static void a_message_ends_where_it_cannot_be_formatted(void)
 {
@@ -514,6 +552,7 @@ int main(void)
 {
 	RUN(a_message_reaches_its_target_once);
 	RUN(errno_survives_and_percent_m_shows_it);
+	RUN(errno_survives_the_making_of_callsites);
 	RUN(a_message_ends_where_it_cannot_be_formatted);
 	RUN(formats_of_unused_slots_stick);
 	RUN(a_program_may_write_callsites);

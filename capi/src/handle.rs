@@ -96,6 +96,11 @@ pub fn count(result: Result<usize>) -> ssize_t {
     }
 }
 
+/// The calling thread's errno.
+pub fn errno() -> c_int {
+    std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
+}
+
 /// Sets the calling thread's errno.
 pub fn set_errno(code: c_int) {
     // SAFETY: glibc's errno location is valid for the calling thread.

@@ -3,6 +3,7 @@
 
 use super::fixed;
 use super::{qb_log_callsite, qb_log_filter_fn, qb_log_tags_stringify_fn};
+use crate::handle::{errno, set_errno};
 use crate::qbutil::qb_util_log_fn_t;
 use libc::{c_char, c_int, c_void, size_t};
 use qb::log::blackbox::MAX_MESSAGE;
@@ -103,7 +104,11 @@ unsafe fn look_up(
             line,
         }
     };
-    let Some(site) = logger::site(&key, tags) else { return std::ptr::null_mut() };
+    // Waiting for a lock changes errno, which the caller may be about to log.
+    let saved = errno();
+    let site = logger::site(&key, tags);
+    set_errno(saved);
+    let Some(site) = site else { return std::ptr::null_mut() };
     if id.is_null() && [function, filename, format].iter().all(|text| fixed::holds(*text)) {
         site.set_origin([function.addr(), filename.addr(), format.addr()]);
     }
