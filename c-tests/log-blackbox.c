@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* qb/qblog.h: the blackbox, where ours goes further than the reference (COMPATIBILITY.md). */
+/* qb/qblog.h: the blackbox; mostly where ours goes further than the reference (COMPATIBILITY.md). */
 #include "log-common.h"
+
+#include <dirent.h>
+#include <sys/resource.h>
 
 /* Text printed by qb_log_blackbox_print_from_file(), of the last line. */
 static void last_record(const char *want)
@@ -109,6 +112,62 @@ static void a_dump_leaves_no_file_without_a_blackbox(void)
 	qb_log_fini();
 }
 
+static int descriptors(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	int n = 0;
+
+	while (readdir(dir) != NULL) {
+		n++;
+	}
+	closedir(dir);
+	return n;
+}
+
+/* So a program that closes all descriptors it does not know does no harm, and has its own ones for itself. */
+static void the_blackbox_has_no_descriptor(void)
+{
+	char path[100];
+	int before, own[4];
+
+	start();
+	CHECK_EQ(qb_log_ctl(QB_LOG_BLACKBOX, QB_LOG_CONF_SIZE, 8192), 0);
+	before = descriptors();
+	wants_all(QB_LOG_BLACKBOX);
+	qb_log(LOG_INFO, "x");
+	CHECK_EQ(descriptors(), before);
+	snprintf(path, sizeof path, "/dev/shm/qb-test-log-%d-blackbox-header", (int)getpid());
+	CHECK_EQ(access(path, F_OK), 0);
+	for (int fd = 3; fd < 100; fd++) {
+		close(fd);
+	}
+	for (int i = 0; i < 4; i++) {
+		own[i] = open("/dev/null", O_WRONLY);
+	}
+	CHECK_EQ(qb_log_ctl(QB_LOG_BLACKBOX, QB_LOG_CONF_ENABLED, QB_FALSE), 0);
+	qb_log(LOG_INFO, "y");
+	CHECK_EQ(access(path, F_OK), -1);
+	qb_log_fini();
+	for (int i = 0; i < 4; i++) {
+		CHECK_EQ(write(own[i], "x", 1), 1);
+	}
+}
+
+/* Row log-blackbox-descriptors. */
+static void its_files_go_when_no_descriptor_is_left(void)
+{
+	struct rlimit few = { 0, 0 };
+	char path[100];
+
+	blackbox(8192);
+	snprintf(path, sizeof path, "/dev/shm/qb-test-log-%d-blackbox-header", (int)getpid());
+	CHECK_EQ(access(path, F_OK), 0);
+	CHECK_EQ(setrlimit(RLIMIT_NOFILE, &few), 0);
+	CHECK_EQ(open("/dev/null", O_WRONLY), -1);
+	qb_log_fini();
+	CHECK_EQ(access(path, F_OK), -1);
+}
+
 static int dumped;
 static char signal_dump[] = "/tmp/test-log-XXXXXX";
 
@@ -166,6 +225,8 @@ static void a_record_that_does_not_fit_is_skipped(void)
 
 int main(void)
 {
+	RUN(the_blackbox_has_no_descriptor);
+	RUN_OURS(its_files_go_when_no_descriptor_is_left, "log-blackbox-descriptors");
 	RUN_OURS(the_blackbox_shows_what_printf_shows, "log-serial-percent");
 	RUN_OURS(the_blackbox_keeps_long_messages_readable, "log-blackbox-limit");
 	RUN_OURS(a_dump_leaves_no_file_without_a_blackbox, "log-dump-errors");

@@ -16,7 +16,7 @@ use crate::{Error, Result};
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{
     AtomicBool,
     Ordering::{Acquire, Relaxed, Release},
@@ -36,7 +36,8 @@ pub struct Store {
     files: RingFiles,
     /// A thread is writing. Not a mutex, so that a signal handler and a forked child can do without it.
     busy: Busy,
-    dir: Dir,
+    /// Where the files are. Not open: a program may close descriptors that it does not know, and then have others of these numbers.
+    dir: PathBuf,
     owner: u32,
 }
 
@@ -58,9 +59,9 @@ impl Store {
     fn create_in(dir: &Path, file: &str, size: usize, owner: u32) -> Result<Self> {
         let path = std::fs::canonicalize(dir)?;
         let holder = std::fs::metadata(&path)?.uid();
-        let dir = Dir::open(&path, &[holder])?;
-        let files = RingFiles::create_in(&dir, file, &path.join(file), size, 0, None, 0o600, false, true)?;
-        Ok(Self { files, busy: Busy::default(), dir, owner })
+        let open = Dir::open(&path, &[holder])?;
+        let files = RingFiles::create_in(&open, file, &path.join(file), size, 0, None, 0o600, false, true)?;
+        Ok(Self { files, busy: Busy::default(), dir: path, owner })
     }
 
     /// Appends one record; the oldest ones make room. A record for which the ring is too short is skipped. `packed` is the serialized
@@ -134,7 +135,7 @@ impl Store {
     /// child inherits the mappings, not the files.
     pub fn close(&self) {
         if std::process::id() == self.owner {
-            self.files.unlink(&self.dir);
+            self.files.unlink_at(&self.dir);
         }
     }
 

@@ -7,6 +7,7 @@ use crate::ring::{Size, Words};
 use crate::shm::{Mapping, Semaphore, SharedWord, Window};
 use crate::sys::dir::{self, Dir, FileId};
 use crate::{Error, Result};
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -163,6 +164,13 @@ impl RingFiles {
     pub fn unlink(&self, dir: &Dir) {
         for file in &self.names {
             let _ = dir.unlink_same(&file.name, &file.id);
+        }
+    }
+
+    /// As [`RingFiles::unlink`], for a directory that was not kept open.
+    pub fn unlink_at(&self, dir: &Path) {
+        for file in &self.names {
+            let _ = dir::unlink_path_same(&dir.join(OsStr::from_bytes(&file.name)), &file.id);
         }
     }
 

@@ -139,8 +139,16 @@ pub(crate) fn open_path(path: &Path, write: bool) -> Result<OwnedFd> {
 
 /// Unlinks `path` if it still is the file `id`; [`Error::NotFound`] otherwise.
 pub(crate) fn unlink_path_same(path: &Path, id: &FileId) -> Result<()> {
-    let (parent, name) = split(path)?;
-    unlink_at_same(parent.as_fd(), &name, id, 0)
+    match split(path) {
+        Ok((parent, name)) => unlink_at_same(parent.as_fd(), &name, id, 0),
+        // No descriptor is left, so by way of the path each time.
+        Err(Error::Os(libc::EMFILE | libc::ENFILE)) => {
+            // SAFETY: not a descriptor, but what stands for the working directory, and so never becomes invalid.
+            let here = unsafe { BorrowedFd::borrow_raw(libc::AT_FDCWD) };
+            unlink_at_same(here, &c_path(path)?, id, 0)
+        }
+        Err(e) => Err(e),
+    }
 }
 
 /// An anonymous file in memory, empty.
