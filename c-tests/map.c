@@ -285,6 +285,27 @@ static void hundred_thousand_entries_are_kept_and_removed(void)
 	qb_map_destroy(m);
 }
 
+static size_t counts;
+
+static void count_entries(uint32_t event, char *key, void *old_value, void *value, void *user_data)
+{
+	(void)event, (void)old_value, (void)value, (void)user_data;
+	if (key != NULL) {
+		counts = counts * 10 + qb_map_count_get(m);
+	}
+}
+
+static void the_count_during_the_end_is_that_of_the_kind(void)
+{
+	m = make();
+	put("a", "1");
+	put("b", "2");
+	put("ab", "3");
+	qb_map_notify_add(m, NULL, count_entries, QB_MAP_NOTIFY_DELETED | QB_MAP_NOTIFY_RECURSIVE, NULL);
+	qb_map_destroy(m);
+	CHECK_EQ(counts, kind == HASH ? 321 : 333);
+}
+
 /* ---- Corrections: COMPATIBILITY.md ---- */
 
 static void destroying_a_skip_list_tells_of_entries_only(void)
@@ -543,6 +564,7 @@ int main(void)
 		RUN(callbacks_see_the_state_of_their_kind);
 		RUN(the_current_entry_stays_until_the_iterator_moves);
 		RUN(a_new_iterator_sees_what_was_put_before_its_first_step);
+		RUN(the_count_during_the_end_is_that_of_the_kind);
 		RUN(destroying_a_skip_list_tells_of_entries_only);
 		RUN(creating_a_skip_list_leaves_the_random_numbers_alone);
 		RUN(an_iterator_freed_early_lets_go_of_its_entry);

@@ -332,7 +332,8 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Map<K, V, N> {
         inner.notifiers.delete(target, mask, same)
     }
 
-    /// Removes every entry in the order of iteration, with notifications, also those that iterators hold.
+    /// Removes every entry in the order of iteration, with notifications, also those that iterators hold. To notifiers, a hashed map
+    /// counts the entry that is leaving and those behind it; other maps count as before until all are gone.
     pub fn clear(&self) {
         let budget = self.len() + self.inner.borrow().held;
         let mut from = 0;
@@ -343,9 +344,9 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Map<K, V, N> {
             }
             let Some(slot) = inner.any_slot(&mut from) else { break };
             let hash = inner.seeds.query(inner.entries.text(slot)).hash;
-            if inner.entries.state(slot) == State::Live {
+            let counted = inner.entries.state(slot) == State::Live;
+            if counted {
                 inner.unlink(slot);
-                inner.count = inner.count.saturating_sub(1);
             } else {
                 inner.drop_held(slot);
             }
@@ -356,7 +357,12 @@ impl<K: Key, V: Clone, N: Notifier<K::Handle, V>> Map<K, V, N> {
             let (announcement, kind) = (inner.announce(slot), inner.kind);
             drop(inner);
             tell(announcement, kind);
-            let gone = self.inner.borrow_mut().bury(slot, hash);
+            let mut inner = self.inner.borrow_mut();
+            let gone = inner.bury(slot, hash);
+            if counted && gone.is_some() && kind == Kind::Hashed {
+                inner.count = inner.count.saturating_sub(1);
+            }
+            drop(inner);
             drop(gone);
         }
         // What is left nobody watches.
