@@ -104,14 +104,17 @@ unsafe fn look_up(
             line,
         }
     };
-    // Waiting for a lock changes errno, which the caller may be about to log.
+    // Waiting for others changes errno, which the caller may be about to log.
     let saved = errno();
     let site = logger::site(&key, tags);
-    set_errno(saved);
-    let Some(site) = site else { return std::ptr::null_mut() };
-    if id.is_null() && [function, filename, format].iter().all(|text| fixed::holds(*text)) {
+    if let Some(site) = site
+        && id.is_null()
+        && [function, filename, format].iter().all(|text| fixed::holds(*text))
+    {
         site.set_origin([function.addr(), filename.addr(), format.addr()]);
     }
+    set_errno(saved);
+    let Some(site) = site else { return std::ptr::null_mut() };
     place.store(std::ptr::from_ref(site).cast_mut(), Release);
     std::ptr::from_ref(site.head()).cast_mut()
 }
