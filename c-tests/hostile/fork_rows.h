@@ -117,7 +117,7 @@ static void fork_of_client(const struct row *row)
 		if (c != NULL) {
 			client_child(c, row->a);
 		}
-		if (c == NULL || qb_ipcc_connect_continue(c) != 0) {
+		if (c == NULL || poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, 5000) != 1 || qb_ipcc_connect_continue(c) != 0) {
 			fprintf(stderr, "the parent cannot connect: %s\n", strerror(errno));
 			_exit(4);
 		}
