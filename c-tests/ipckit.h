@@ -336,4 +336,15 @@ static inline int kit_readable(int fd, int timeout_ms)
 	return poll(&p, 1, timeout_ms) > 0 ? p.revents : 0;
 }
 
+/* The events that a server sent from `created` (kit_options.events_in_created) are there, in order. */
+static inline void kit_events_of_created(qb_ipcc_connection_t *c, int n)
+{
+	static char buffer[KIT_MAX_MSG];
+
+	for (int i = 0; i < n; i++) {
+		CHECK_EQ(qb_ipcc_event_recv(c, buffer, sizeof buffer, 10000), sizeof(struct kit_event));
+		CHECK_EQ(((struct kit_event *)(void *)buffer)->seq, i);
+	}
+}
+
 #endif
