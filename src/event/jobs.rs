@@ -53,19 +53,22 @@ impl Job {
 impl State {
     /// Moves all waiting jobs to the run lists: (whether there are any, whether one of them must not wait).
     pub(super) fn collect_jobs(&mut self) -> (bool, bool) {
-        let mut any = false;
+        let any = self.levels.iter().any(|level| !level.waiting.is_empty());
+        if any {
+            self.queue_jobs();
+        }
+        (any, std::mem::take(&mut self.urgent_jobs))
+    }
+
+    #[inline(never)]
+    fn queue_jobs(&mut self) {
         for level in &mut self.levels {
-            if level.waiting.is_empty() {
-                continue;
-            }
-            any = true;
             if level.run.is_empty() {
                 std::mem::swap(&mut level.run, &mut level.waiting);
             } else {
                 level.run.append(&mut level.waiting);
             }
         }
-        (any, std::mem::take(&mut self.urgent_jobs))
     }
 }
 

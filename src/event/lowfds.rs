@@ -23,21 +23,26 @@ pub(super) struct LowFds {
 }
 
 impl State {
+    /// Whether there is something to tell.
+    pub(super) fn low_fds_changed(&self) -> bool {
+        let few = if self.low_fds.low { ENOUGH } else { LOW };
+        (self.registrations_left() <= few.into()) != self.low_fds.low
+    }
+
     /// The callback and its arguments, if the state has just changed. The state follows without a callback, too.
     pub(super) fn low_fds_change(&mut self) -> Option<(LowFdsFn, bool, u32)> {
-        let available = u32::try_from(rlimit::usable_files(RESERVE).saturating_sub(self.registrations()))
-            .unwrap_or(u32::MAX);
-        let low = if self.low_fds.low { available <= ENOUGH } else { available <= LOW };
-        if low == self.low_fds.low {
+        if !self.low_fds_changed() {
             return None;
         }
+        let low = !self.low_fds.low;
         self.low_fds.low = low;
+        let available = u32::try_from(self.registrations_left()).unwrap_or(u32::MAX);
         self.low_fds.callback.as_ref().map(|callback| (Arc::clone(callback), low, available))
     }
 
-    /// Live descriptors; the one for waking up counts as well.
-    fn registrations(&self) -> u64 {
-        self.polls.len() as u64 + 1
+    /// What the limit leaves for more descriptors; the one for waking up counts as well.
+    fn registrations_left(&self) -> u64 {
+        rlimit::usable_files(RESERVE).saturating_sub(self.polls.len() as u64 + 1)
     }
 
     pub(super) fn low_fds_clear(&mut self) -> Option<LowFdsFn> {

@@ -182,10 +182,8 @@ impl Polls {
             return Some((callback, None)); // deleted by itself
         };
         if next == Next::Remove {
-            // If the callback closed the descriptor, the kernel has forgotten it already. The number cannot belong to
-            // another registration of this loop: adding it would have released this one.
-            let _ = epoll.delete(slot.fd);
-            return Some((callback, self.release(token.slot() as u32)));
+            let fd = slot.fd;
+            return Some((callback, self.remove(epoll, fd, token)));
         }
         slot.stage = Stage::Idle;
         slot.ready = Events::NONE;
@@ -196,6 +194,14 @@ impl Polls {
                 None
             }
         }
+    }
+
+    #[cold]
+    fn remove(&mut self, epoll: &Epoll, fd: RawFd, token: PollToken) -> Option<PollFn> {
+        // If the callback closed the descriptor, the kernel has forgotten it already. The number cannot belong to
+        // another registration of this loop: adding it would have released this one.
+        let _ = epoll.delete(fd);
+        self.release(token.slot() as u32)
     }
 
     #[cfg(test)]

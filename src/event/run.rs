@@ -8,18 +8,15 @@
 //! descriptor. The wait is the only system call.
 
 use super::core::{Loop, thread_mark};
-use super::jobs::{Job, THROTTLE_NS};
-use super::poll::{PollFn, PollToken};
+use super::jobs::THROTTLE_NS;
 use super::signals::Delivery;
 use super::state::{Item, State};
-use super::task::Task;
 use super::{Next, Priority};
 use crate::error::{Error, Result};
 use crate::log::Level;
 use crate::sync::{MutexGuard, Ordering};
-use crate::sys::clock::{NS_IN_MSEC, monotonic_ns};
+use crate::sys::clock::NS_IN_MSEC;
 use crate::sys::epoll::{BATCH, Batch};
-use std::os::fd::RawFd;
 
 /// Items that a level may dispatch in one turn.
 const PER_TURN: u32 = 4;
@@ -28,37 +25,6 @@ const PER_TURN: u32 = 4;
 const BACKLOG: usize = 12;
 
 type Guard<'a> = MutexGuard<'a, State>;
-
-/// An item of a run list with what its callback needs, taken out of the state.
-enum Call {
-    Job(Job),
-    Timer(Task),
-    Poll { token: PollToken, fd: RawFd, ready: super::Events, callback: PollFn },
-    Signal(Delivery),
-}
-
-impl State {
-    /// The next item of `level` whose registration is still there.
-    fn next_call(&mut self, prio: Priority) -> Option<Call> {
-        while let Some(item) = self.level(prio).run.pop_front() {
-            match item {
-                Item::Job(job) => return Some(Call::Job(job)),
-                Item::Signal(delivery) => return Some(Call::Signal(delivery)),
-                Item::Timer(handle) => {
-                    if let Some(task) = self.timers.take(handle) {
-                        return Some(Call::Timer(task));
-                    }
-                }
-                Item::Poll(token) => {
-                    if let Some((fd, ready, callback)) = self.polls.start(token) {
-                        return Some(Call::Poll { token, fd, ready, callback });
-                    }
-                }
-            }
-        }
-        None
-    }
-}
 
 const fn below(threshold: Priority) -> Priority {
     match threshold {
@@ -86,8 +52,8 @@ impl Loop {
         let mut waited = false;
         while !state.closed {
             let timeout = self.collect(&mut state);
-            if let Some((callback, low, available)) = state.low_fds_change() {
-                MutexGuard::unlocked(&mut state, || callback(low, available));
+            if state.low_fds_changed() {
+                tell_low_fds(&mut state);
             }
             // Right after a wait that ended with nothing, another look without waiting would find the same.
             if !(waited && timeout == Some(0)) {
@@ -128,15 +94,11 @@ impl Loop {
         }
         let backlog = state.queued() > 0;
         let (jobs, urgent) = state.collect_jobs();
-        let mut until_timer = None;
-        let mut timers = 0;
-        if state.timers.next_due().is_some() {
-            let now = monotonic_ns();
-            timers = state.collect_timers(now);
-            // A timer is due when its time has passed, not when it is reached.
-            until_timer = state.timers.next_due().map(|due| due.saturating_sub(now).saturating_add(1));
-        }
-        if backlog || timers > 0 || urgent || state.signals.is_pending() {
+        let (timers, until_timer) = match state.timers.next_due() {
+            Some(_) => state.collect_due(),
+            None => (false, None),
+        };
+        if backlog || timers || urgent || state.signals.is_pending() {
             Some(0)
         } else if jobs {
             Some(until_timer.map_or(THROTTLE_NS, |ns| ns.min(THROTTLE_NS)))
@@ -151,10 +113,7 @@ impl Loop {
         let result = MutexGuard::unlocked(state, || self.wait_unlocked(batch, max, timeout));
         state.waiters = state.waiters.saturating_sub(1);
         if let Err(e) = result {
-            MutexGuard::unlocked(state, || {
-                crate::log!(Level::Warning, "waiting for descriptors failed: {e}");
-                std::thread::sleep(std::time::Duration::from_nanos(NS_IN_MSEC)); // do not burn a CPU over it
-            });
+            wait_failed(state, e);
         }
     }
 
@@ -173,8 +132,9 @@ impl Loop {
                 break;
             }
             for _ in 0..PER_TURN {
-                let Some(call) = state.next_call(prio) else { break };
-                self.dispatch(state, call);
+                if !self.dispatch_next(state, prio) {
+                    break;
+                }
                 if self.stop.load(Ordering::Relaxed) {
                     return true;
                 }
@@ -183,34 +143,94 @@ impl Loop {
         false
     }
 
-    fn dispatch(&self, state: &mut Guard<'_>, call: Call) {
-        let outer = self.dispatcher.load(Ordering::Relaxed);
-        let outer_job = state.job_running.take();
-        self.dispatcher.store(thread_mark(), Ordering::Relaxed);
-        match call {
-            Call::Job(job) => {
-                state.job_running = Some(job.hops);
-                MutexGuard::unlocked(state, || job.run());
-            }
-            Call::Timer(task) => MutexGuard::unlocked(state, || task.run()),
-            Call::Poll { token, fd, ready, mut callback } => {
+    /// Dispatches the next item of `level` whose registration is still there; false if there is none.
+    #[inline(never)]
+    fn dispatch_next(&self, state: &mut Guard<'_>, prio: Priority) -> bool {
+        while let Some(item) = state.level(prio).run.pop_front() {
+            let Item::Poll(token) = item else {
+                if self.dispatch_other(state, item) {
+                    return true;
+                }
+                continue;
+            };
+            if let Some((fd, ready, mut callback)) = state.polls.start(token) {
+                let outer = self.enter(state);
                 let next = MutexGuard::unlocked(state, || callback(fd, ready));
                 if self.is_forked_copy() {
                     self.adopt(state);
                 }
                 if let Some(unused) = state.polls.finish(&self.epoll, token, callback, next) {
-                    MutexGuard::unlocked(state, || drop(unused));
+                    drop_unlocked(state, unused);
                 }
+                self.leave(state, outer);
+                return true;
             }
-            Call::Signal(Delivery { handle, number, callback }) => {
+        }
+        false
+    }
+
+    /// As [`Loop::dispatch_next`], for an item that is not a descriptor.
+    #[inline(never)]
+    fn dispatch_other(&self, state: &mut Guard<'_>, item: Item) -> bool {
+        let outer = self.enter(state);
+        let found = match item {
+            Item::Job(job) => {
+                state.job_running = Some(job.hops);
+                MutexGuard::unlocked(state, || job.run());
+                true
+            }
+            Item::Timer(handle) => state.timers.take(handle).is_some_and(|task| {
+                MutexGuard::unlocked(state, || task.run());
+                true
+            }),
+            Item::Signal(Delivery { handle, number, callback }) => {
                 let next = MutexGuard::unlocked(state, move || callback(number));
                 if next == Next::Remove {
                     let gone = state.remove_signal(handle);
                     MutexGuard::unlocked(state, || drop(gone));
                 }
+                true
             }
-        }
-        state.job_running = outer_job;
-        self.dispatcher.store(outer, Ordering::Relaxed);
+            Item::Poll(_) => false,
+        };
+        self.leave(state, outer);
+        found
     }
+
+    /// This thread is about to call the application; returns what [`Loop::leave`] restores.
+    #[inline]
+    fn enter(&self, state: &mut State) -> (usize, Option<u32>) {
+        let outer = self.dispatcher.load(Ordering::Relaxed);
+        self.dispatcher.store(thread_mark(), Ordering::Relaxed);
+        (outer, state.job_running.take())
+    }
+
+    #[inline]
+    fn leave(&self, state: &mut State, (dispatcher, job): (usize, Option<u32>)) {
+        state.job_running = job;
+        self.dispatcher.store(dispatcher, Ordering::Relaxed);
+    }
+}
+
+// What a turn seldom needs is kept out of its way: between two long waits each line of code has to come from memory again.
+
+#[cold]
+fn tell_low_fds(state: &mut Guard<'_>) {
+    if let Some((callback, low, available)) = state.low_fds_change() {
+        MutexGuard::unlocked(state, || callback(low, available));
+    }
+}
+
+#[cold]
+fn wait_failed(state: &mut Guard<'_>, e: Error) {
+    MutexGuard::unlocked(state, || {
+        crate::log!(Level::Warning, "waiting for descriptors failed: {e}");
+        std::thread::sleep(std::time::Duration::from_nanos(NS_IN_MSEC)); // do not burn a CPU over it
+    });
+}
+
+/// Destructors of closures are foreign code.
+#[cold]
+fn drop_unlocked<T>(state: &mut Guard<'_>, unused: T) {
+    MutexGuard::unlocked(state, || drop(unused));
 }

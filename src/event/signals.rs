@@ -99,7 +99,15 @@ impl Signals {
 
 impl State {
     /// Queues the oldest signal that came in, once for each of its registrations.
+    #[inline]
     pub(super) fn collect_signal(&mut self) {
+        if self.signals.is_pending() {
+            self.queue_signal();
+        }
+    }
+
+    #[cold]
+    fn queue_signal(&mut self) {
         let Some(number) = self.signals.port.as_ref().and_then(Port::take) else { return };
         let deliveries: Vec<_> = self
             .signals

@@ -130,14 +130,17 @@ impl Timers {
 }
 
 impl State {
-    /// Moves the timers due before `now` to the run lists, earliest first; returns how many.
-    pub(super) fn collect_timers(&mut self, now: u64) -> usize {
-        let mut moved = 0;
+    /// Moves the timers that are due to the run lists, earliest first: whether there were any, and nanoseconds until the next one.
+    #[inline(never)]
+    pub(super) fn collect_due(&mut self) -> (bool, Option<u64>) {
+        let now = monotonic_ns();
+        let mut moved = false;
         while let Some((prio, handle)) = self.timers.expire(now) {
             self.level(prio).run.push_back(Item::Timer(handle));
-            moved += 1;
+            moved = true;
         }
-        moved
+        // A timer is due when its time has passed, not when it is reached.
+        (moved, self.timers.next_due().map(|due| due.saturating_sub(now).saturating_add(1)))
     }
 }
 

@@ -136,17 +136,21 @@ impl Epoll {
         let n = match timeout {
             None => self.wait_ms(batch, max, -1),
             Some(0) => self.wait_ms(batch, max, 0),
-            Some(ns) if NO_PWAIT2.load(Ordering::Relaxed) => self.wait_ms(batch, max, ms_rounded_up(ns)),
-            Some(ns) => match self.wait_ns(batch, max, ns) {
-                Err(Error::Os(libc::ENOSYS | libc::EPERM)) => {
-                    NO_PWAIT2.store(true, Ordering::Relaxed);
-                    self.wait_ms(batch, max, ms_rounded_up(ns))
-                }
-                other => other,
-            },
+            Some(ns) => self.wait_up_to(batch, max, ns),
         };
         batch.len = n?;
         Ok(())
+    }
+
+    #[inline(never)]
+    fn wait_up_to(&self, batch: &mut Batch, max: c_int, ns: u64) -> Result<usize> {
+        if !NO_PWAIT2.load(Ordering::Relaxed) {
+            match self.wait_ns(batch, max, ns) {
+                Err(Error::Os(libc::ENOSYS | libc::EPERM)) => NO_PWAIT2.store(true, Ordering::Relaxed),
+                other => return other,
+            }
+        }
+        self.wait_ms(batch, max, ms_rounded_up(ns))
     }
 
     fn wait_ms(&self, batch: &mut Batch, max: c_int, ms: c_int) -> Result<usize> {

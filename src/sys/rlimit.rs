@@ -17,13 +17,17 @@ pub fn open_files() -> Result<u64> {
 /// What the limit on open descriptors leaves beyond `reserve`, at most `i32::MAX`, also if the limit is not known. Read
 /// once per process, except that 0 is read again.
 #[must_use]
+#[inline]
 pub fn usable_files(reserve: u64) -> u64 {
-    static LIMIT: AtomicU64 = AtomicU64::new(0);
     let known = LIMIT.load(Ordering::Relaxed);
-    if known > reserve {
-        return known - reserve;
-    }
+    if known > reserve { known - reserve } else { read_limit().saturating_sub(reserve) }
+}
+
+static LIMIT: AtomicU64 = AtomicU64::new(0);
+
+#[cold]
+fn read_limit() -> u64 {
     let limit = open_files().unwrap_or(u64::MAX).min(i32::MAX as u64);
     LIMIT.store(limit, Ordering::Relaxed);
-    limit.saturating_sub(reserve)
+    limit
 }
