@@ -42,6 +42,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// The errno a C caller sees, positive; `capi` negates it.
     #[must_use]
+    #[inline(never)]
     pub const fn errno(self) -> c_int {
         match self {
             Error::Busy => libc::EAGAIN,
@@ -83,6 +84,8 @@ impl Error {
 
     /// The calling thread's errno as an error, right after a failed system call.
     #[must_use]
+    #[cold]
+    #[inline(never)]
     pub fn last_os() -> Self {
         std::io::Error::last_os_error().into()
     }

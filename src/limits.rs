@@ -75,23 +75,24 @@ pub const PENDING_EVENT_TIME: Duration = HANDSHAKE;
 /// Stops: a stopped server from hanging a client inside a send.
 pub const DOORBELL_RETRY: Duration = Duration::from_millis(200);
 
-/// How long a wait for a peer may spin before it sleeps, about as long as waking a sleeper takes; `LIBQB_SPIN_US` changes it,
-/// 0 turns it off.
+/// Nanoseconds that a wait for a peer may spin before it sleeps, about as long as waking a sleeper takes; `LIBQB_SPIN_US`
+/// (microseconds) changes it, 0 turns it off.
 ///
 /// Stops: waits from burning a processor that others need.
 #[must_use]
-pub fn spin() -> Duration {
-    static VALUE: OnceLock<Duration> = OnceLock::new();
-    *VALUE.get_or_init(|| Duration::from_micros(any_from_env("LIBQB_SPIN_US", 50).min(10_000).into()))
+#[inline]
+pub fn spin_ns() -> u64 {
+    static VALUE: OnceLock<u64> = OnceLock::new();
+    *VALUE.get_or_init(|| u64::from(any_from_env("LIBQB_SPIN_US", 50).min(10_000)) * 1000)
 }
 
-/// How long a service may stay with one busy client before it goes back to its poll loop: twice [`spin`], so nothing when
+/// Nanoseconds that a service may stay with one busy client before it goes back to its poll loop: twice [`spin_ns`], so nothing when
 /// that is 0.
 ///
 /// Stops: a client that never pauses from keeping the application's other descriptors waiting.
 #[must_use]
-pub fn linger() -> Duration {
-    spin() * 2
+pub fn linger_ns() -> u64 {
+    spin_ns() * 2
 }
 
 fn from_env(name: &str, default: u32) -> u32 {

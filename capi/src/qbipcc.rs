@@ -315,14 +315,17 @@ pub unsafe extern "C" fn qb_ipcc_sendv_recv(
     ms_timeout: i32,
 ) -> ssize_t {
     // SAFETY: the caller's contract.
-    match unsafe { (open(c), Parts::new(iov, iov_len as usize), room(msg_ptr, msg_len)) } {
-        (Some(client), Ok(parts), Some(buffer)) if parts.is_empty() => count(client.recv(buffer, ms_timeout)),
-        (Some(client), Ok(parts), Some(buffer)) => {
-            count(client.send_recv(parts.as_slice(), buffer, ms_timeout))
-        }
-        (Some(_), Err(e), Some(_)) => -(e.errno() as ssize_t),
-        _ => BAD_ARG,
-    }
+    let (client, parts, buffer) =
+        match unsafe { (open(c), Parts::new(iov, iov_len as usize), room(msg_ptr, msg_len)) } {
+            (Some(client), Ok(parts), Some(buffer)) => (client, parts, buffer),
+            (Some(_), Err(e), Some(_)) => return -(e.errno() as ssize_t),
+            _ => return BAD_ARG,
+        };
+    count(if parts.is_empty() {
+        client.recv(buffer, ms_timeout)
+    } else {
+        client.send_recv(parts.as_slice(), buffer, ms_timeout)
+    })
 }
 
 /// Waits for the next event and copies it.

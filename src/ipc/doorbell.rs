@@ -79,8 +79,20 @@ const FEW: i64 = 8;
 
 /// Takes up to `want` bytes; fewer when no more are there. [`Error::Disconnected`] at the end of the stream.
 pub(super) fn take(stream: BorrowedFd<'_>, want: usize) -> Result<usize> {
-    let mut bytes = [0; CHUNK];
-    match socket::recv(stream, &mut bytes[..want.min(CHUNK)]) {
+    if want <= FEW as usize {
+        take_into(stream, &mut [0; FEW as usize][..want])
+    } else {
+        take_many(stream, want)
+    }
+}
+
+#[inline(never)]
+fn take_many(stream: BorrowedFd<'_>, want: usize) -> Result<usize> {
+    take_into(stream, &mut [0; CHUNK][..want.min(CHUNK)])
+}
+
+fn take_into(stream: BorrowedFd<'_>, bytes: &mut [u8]) -> Result<usize> {
+    match socket::recv(stream, bytes) {
         Ok(0) => Err(Error::Disconnected),
         Ok(n) => Ok(n),
         Err(Error::Busy) => Ok(0),

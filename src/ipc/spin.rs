@@ -2,26 +2,27 @@
 //! Whether a wait is better spent looking than sleeping.
 //!
 //! Waking a sleeper on another processor takes longer than most answers do. So a waiter looks again and again first, for no
-//! longer than [`limits::spin`], if waits follow each other closely and that has paid off lately. Each attempt in vain doubles
+//! longer than [`limits::spin_ns`], if waits follow each other closely and that has paid off lately. Each attempt in vain doubles
 //! the number of waits that go straight to sleep: with a slow peer or on a busy machine it all but ends by itself. When the
 //! peer last ran on the waiter's own processor, looking is useless and the waiter steps aside instead (`sched_yield`), under
 //! the same rule; if others run before it gets the processor back, it sleeps for the next thousands of waits. With one processor
 //! in the machine nobody spins.
 
 use crate::limits;
+use crate::sys::clock::monotonic_ns;
 use crate::sys::process;
-use std::time::{Duration, Instant};
 
 /// Most waits without an attempt between two attempts.
 const MOST_SKIPPED: u32 = 1 << 12;
-/// A peer that has much to do takes less; somebody else who wants the processor keeps it for longer.
-const PATIENCE: Duration = Duration::from_millis(1);
+/// A peer that has much to do takes less; somebody else who wants the processor keeps it for longer. In nanoseconds.
+const PATIENCE: u64 = 1_000_000;
 /// Waits without an attempt after a waiter that stepped aside had to wait for others.
 const AFTER_OTHERS: std::ops::Range<u32> = 1 << 11..1 << 14;
 /// The same for glances, which cost little.
 const MOST_GLANCES_SKIPPED: u32 = 1 << 5;
 /// A wait that begins later after the one before does not belong to a busy exchange; the peer has gone to sleep.
-const BUSY: Duration = Duration::from_micros(300);
+/// In nanoseconds.
+const BUSY: u64 = 300_000;
 /// Looks between two looks at the clock.
 const LOOKS: u32 = 32;
 /// Looks before the first look at the clock, which costs as much as many of them.
@@ -47,8 +48,8 @@ pub(super) struct Spin {
     skip: u32,
     /// How many will be skipped after the next attempt in vain.
     penalty: u32,
-    /// When the last wait that looked at the clock began.
-    last: Option<Instant>,
+    /// When the last wait that looked at the clock began, in nanoseconds of the monotonic clock.
+    last: Option<u64>,
     /// The last wait ended before anybody looked at the clock.
     quick: bool,
 }
@@ -64,7 +65,7 @@ impl Spin {
             self.skip -= 1;
             return false;
         }
-        if limits::spin().is_zero() {
+        if limits::spin_ns() == 0 {
             return false;
         }
         match peer {
@@ -92,7 +93,7 @@ impl Spin {
             self.skip -= 1;
             return false;
         }
-        if peer == Peer::Here || limits::spin().is_zero() || process::cpus() == 1 {
+        if peer == Peer::Here || limits::spin_ns() == 0 || process::cpus() == 1 {
             return false;
         }
         for _ in 0..FIRST_LOOKS {
@@ -109,8 +110,8 @@ impl Spin {
 
     #[inline(never)]
     fn by_the_clock(&mut self, there: impl Fn() -> bool) -> bool {
-        let start = Instant::now();
-        let busy = self.last.replace(start).is_some_and(|last| start.duration_since(last) < BUSY);
+        let start = monotonic_ns();
+        let busy = self.last.replace(start).is_some_and(|last| start.saturating_sub(last) < BUSY);
         if !(std::mem::take(&mut self.quick) || busy) {
             return false;
         }
@@ -122,7 +123,7 @@ impl Spin {
                 }
                 std::hint::spin_loop();
             }
-            if start.elapsed() > limits::spin() {
+            if monotonic_ns().saturating_sub(start) > limits::spin_ns() {
                 self.was_in_vain();
                 return false;
             }
@@ -130,15 +131,15 @@ impl Spin {
     }
 
     /// Lets others run for no longer than `patience`, if that can be helped.
-    fn step_aside(&mut self, patience: Duration, there: impl Fn() -> bool) -> bool {
-        let start = Instant::now();
-        if self.last.replace(start).is_none_or(|last| start.duration_since(last) >= BUSY) {
+    fn step_aside(&mut self, patience: u64, there: impl Fn() -> bool) -> bool {
+        let start = monotonic_ns();
+        if self.last.replace(start).is_none_or(|last| start.saturating_sub(last) >= BUSY) {
             return false;
         }
         for _ in 0..STEPS_ASIDE {
             process::yield_now();
             let there = there();
-            if start.elapsed() > patience {
+            if monotonic_ns().saturating_sub(start) > patience {
                 // Somebody else ran meanwhile. Whoever is woken from sleep does not have to wait for that one.
                 self.was_costly();
                 return there;
@@ -181,7 +182,7 @@ mod tests {
             let attempts = (0..1000)
                 .filter(|_| {
                     let tried = spin.skip == 0 && spin.last.is_some();
-                    spin.last = Some(Instant::now());
+                    spin.last = Some(monotonic_ns());
                     assert!(!spin.wait_for(peer, || false));
                     tried
                 })
@@ -196,10 +197,10 @@ mod tests {
             let mut spin = Spin { penalty: 64, ..Spin::default() };
             if peer == Peer::Here || process::cpus() > 1 {
                 for _ in 0..7 {
-                    spin.last = Some(Instant::now());
+                    spin.last = Some(monotonic_ns());
                     let came = match peer {
                         // Others may want the processor while this runs.
-                        Peer::Here => spin.step_aside(Duration::MAX, || true),
+                        Peer::Here => spin.step_aside(u64::MAX, || true),
                         _ => spin.wait_for(peer, second_look()),
                     };
                     assert!(came);
@@ -224,16 +225,16 @@ mod tests {
 
     #[test]
     fn a_waiter_that_steps_aside_for_others_does_not_soon_again() {
-        let mut spin = Spin { last: Some(Instant::now()), ..Spin::default() };
+        let mut spin = Spin { last: Some(monotonic_ns()), ..Spin::default() };
         let looks = std::cell::Cell::new(0);
         let late = || {
-            std::thread::sleep(PATIENCE * looks.get());
+            std::thread::sleep(std::time::Duration::from_nanos(PATIENCE) * looks.get());
             looks.replace(looks.get() + 2) > 0
         };
         assert!(spin.wait_for(Peer::Here, late), "what came meanwhile is taken");
         assert!(spin.skip >= AFTER_OTHERS.start && spin.skip <= AFTER_OTHERS.end);
         for _ in 0..AFTER_OTHERS.start {
-            spin.last = Some(Instant::now());
+            spin.last = Some(monotonic_ns());
             assert!(!spin.wait_for(Peer::Here, || false));
         }
         assert_eq!(spin.penalty, AFTER_OTHERS.start, "none of these was an attempt");
@@ -242,7 +243,7 @@ mod tests {
     #[test]
     fn a_wait_after_a_pause_goes_to_sleep() {
         for peer in [Peer::Elsewhere, Peer::Here, Peer::Unknown] {
-            let long_ago = Instant::now().checked_sub(BUSY * 2);
+            let long_ago = monotonic_ns().checked_sub(BUSY * 2);
             let mut spin = Spin { last: long_ago, ..Spin::default() };
             assert!(!spin.wait_for(peer, || false));
             assert_eq!(spin.penalty, 0, "that was no attempt");

@@ -114,16 +114,24 @@ impl Consumer {
         if !semaphore.try_wait().map_err(alive)? {
             return if self.files.is_dead() { Err(Error::Disconnected) } else { Ok(None) };
         }
-        let next = self.reader.front();
+        match self.reader.front() {
+            Ok(Some(chunk)) if !self.files.is_dead() => {
+                self.ahead.reach(&self.files, self.reader.place(&chunk).0, chunk.len());
+                Ok(Some(chunk))
+            }
+            other => self.no_message(other.map(|_| ())),
+        }
+    }
+
+    /// What a count means behind which no message was found.
+    #[cold]
+    fn no_message(&self, found: Result<()>) -> Result<Option<Chunk>> {
         if self.files.is_dead() {
             return Err(Error::Disconnected);
         }
-        let chunk = next?;
-        match &chunk {
-            Some(chunk) => self.ahead.reach(&self.files, self.reader.place(chunk).0, chunk.len()),
-            None => semaphore.post().map_err(alive)?,
-        }
-        Ok(chunk)
+        found?;
+        self.files.semaphore()?.post().map_err(alive)?;
+        Ok(None)
     }
 
     /// Copies `out.len()` bytes from `offset` within the message; [`Error::Invalid`] when it has fewer,
@@ -161,11 +169,11 @@ impl Consumer {
         self.files.semaphore()?.post().map_err(alive)
     }
 
-    /// Sleeps until the semaphore has a count, without taking it, at most `timeout` (None: for ever, so with a bound and a
-    /// look at the peer's health in between for a peer that may die). False at the end of the time. One thread at a time.
-    pub fn wait(&self, timeout: Option<Duration>) -> Result<bool> {
+    /// Sleeps until the semaphore has a count, without taking it, at most `timeout`. False at the end of the time, or earlier, for
+    /// instance when a signal handler ran. One thread at a time.
+    pub fn wait(&self, timeout: Duration) -> Result<bool> {
         shm::ready();
-        let came = self.files.semaphore()?.wait_nonzero(timeout).map_err(alive)?;
+        let came = self.files.semaphore()?.doze(timeout).map_err(alive)?;
         if self.files.is_dead() { Err(Error::Disconnected) } else { Ok(came) }
     }
 

@@ -6,6 +6,7 @@ use super::ahead::Ahead;
 use crate::ring::Writer;
 use crate::shm;
 use crate::sys::fork;
+use crate::util::parts::total_len;
 use crate::{Error, Result};
 use std::sync::Arc;
 
@@ -48,10 +49,7 @@ impl Producer {
     #[inline]
     pub fn send(&mut self, parts: &[&[u8]]) -> Result<usize> {
         shm::ready();
-        let mut len = 0usize;
-        for part in parts {
-            len = len.checked_add(part.len()).ok_or(Error::TooBig)?;
-        }
+        let len = total_len(parts)?;
         self.turn();
         let claim = self.writer.claim(len)?;
         self.ahead.reach(&self.files, self.writer.offset(&claim), len);

@@ -140,13 +140,13 @@ fn a_count_without_a_message_is_put_back_and_nonsense_counts_are_corrupt() {
 fn waiting_ends_with_a_message_or_with_the_time() {
     let scratch = Scratch::new();
     let (mut producer, mut consumer) = scratch.pair(4000);
-    assert_eq!(consumer.wait(Some(Duration::from_millis(5))), Ok(false));
+    assert_eq!(consumer.wait(Duration::from_millis(5)), Ok(false));
     let sender = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(30));
         producer.send(&[b"x"]).unwrap();
     });
-    assert_eq!(consumer.wait(None), Ok(true));
-    assert_eq!(consumer.wait(None), Ok(true)); // not taken
+    assert_eq!(consumer.wait(Duration::from_secs(30)), Ok(true));
+    assert_eq!(consumer.wait(Duration::from_secs(30)), Ok(true)); // not taken
     assert_eq!(take(&mut consumer).unwrap(), b"x");
     sender.join().unwrap();
 }
@@ -216,7 +216,7 @@ fn truncated_files_disconnect_both_ends() {
     let header = std::fs::OpenOptions::new().write(true).open(scratch.0.path().join("pair-header")).unwrap();
     header.set_len(0).unwrap();
     assert_eq!(consumer.queued(), Err(Error::Disconnected));
-    assert_eq!(consumer.wait(None), Err(Error::Disconnected));
+    assert_eq!(consumer.wait(Duration::from_secs(30)), Err(Error::Disconnected));
 }
 
 #[test]

@@ -180,16 +180,25 @@ impl<W: Words> Writer<W> {
     #[inline(always)]
     pub fn fill_all(&mut self, claim: &Claim, parts: &[&[u8]]) -> Result<()> {
         let start = self.size.data(claim.at, 0);
-        let wraps = claim.len > self.size.bytes() - start;
+        if claim.len > self.size.bytes() - start {
+            return self.fill_wrapped(claim, parts);
+        }
         let mut at = 0;
         for part in parts {
-            if wraps {
-                self.fill(claim, at, part)?;
-            } else if part.len() <= claim.len - at {
-                self.words.copy_in(start + at, part)?;
-            } else {
+            if part.len() > claim.len - at {
                 return Err(Error::Invalid);
             }
+            self.words.copy_in(start + at, part)?;
+            at += part.len();
+        }
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn fill_wrapped(&mut self, claim: &Claim, parts: &[&[u8]]) -> Result<()> {
+        let mut at = 0;
+        for part in parts {
+            self.fill(claim, at, part)?;
             at += part.len();
         }
         Ok(())

@@ -80,19 +80,23 @@ impl<'a> Semaphore<'a> {
         self.sleep(timeout, || self.words.take(true))
     }
 
-    /// Sleeps until there is a count, without taking it. False at the end of the time. It uses up the wake-up of one post,
-    /// so no other thread should wait on the same semaphore meanwhile.
-    pub fn wait_nonzero(&self, timeout: Option<Duration>) -> Result<bool> {
-        if self.value() > 0 {
-            return Ok(true);
+    /// Sleeps once until there is a count, without taking it. False at the end of the time, or earlier, for instance when a
+    /// signal handler ran. It uses up the wake-up of one post, so no other thread should wait on the same semaphore meanwhile.
+    pub fn doze(&self, timeout: Duration) -> Result<bool> {
+        self.words.enter();
+        self.words.mark();
+        let woken = if self.value() > 0 {
+            Ok(())
+        } else if self.mapping.is_dead() {
+            Err(Error::Disconnected) // a private page lies there now, nobody would wake us
+        } else {
+            futex::wait_for(self.words.address(), self.words.asleep(), timeout)
+        };
+        self.words.leave();
+        match woken {
+            Ok(()) | Err(Error::TimedOut | Error::Os(libc::EINTR)) => Ok(self.value() > 0),
+            Err(e) => Err(e),
         }
-        self.sleep(timeout, || {
-            if self.value() == 0 {
-                return Ok(Took::Empty);
-            }
-            self.words.leave();
-            Ok(Took::Yes)
-        })
     }
 
     /// Registers as a sleeper and repeats `attempt`, which deregisters when it succeeds.
@@ -181,15 +185,30 @@ mod layout {
         /// Adds a count; true when somebody sleeps.
         #[inline(always)]
         pub fn add(&self) -> Result<bool> {
-            let mut seen = self.0.data.load(Ordering::Relaxed);
+            let seen = self.0.data.load(Ordering::Relaxed);
+            self.try_add(seen).or_else(|seen| self.add_slowly(seen))
+        }
+
+        /// Err with the value that is there instead of `seen`, or that allows no more counts.
+        #[inline(always)]
+        fn try_add(&self, seen: u64) -> std::result::Result<bool, u64> {
+            if seen as u32 >= VALUE_MAX {
+                return Err(seen);
+            }
+            // ORDER(count): pairs with `take` and `value`.
+            let added =
+                self.0.data.compare_exchange_weak(seen, seen + 1, Ordering::Release, Ordering::Relaxed);
+            added.map(|_| seen >= SLEEPER)
+        }
+
+        #[cold]
+        fn add_slowly(&self, mut seen: u64) -> Result<bool> {
             for _ in 0..ATTEMPTS {
                 if seen as u32 >= VALUE_MAX {
                     return Err(Error::Os(libc::EOVERFLOW));
                 }
-                // ORDER(count): pairs with `take` and `value`.
-                match self.0.data.compare_exchange_weak(seen, seen + 1, Ordering::Release, Ordering::Relaxed)
-                {
-                    Ok(_) => return Ok(seen >= SLEEPER),
+                match self.try_add(seen) {
+                    Ok(sleepers) => return Ok(sleepers),
                     Err(now) => seen = now,
                 }
             }
@@ -200,15 +219,27 @@ mod layout {
         #[inline(always)]
         pub fn take(&self, registered: bool) -> Result<Took> {
             let cost = if registered { SLEEPER + 1 } else { 1 };
-            let mut seen = self.0.data.load(Ordering::Relaxed);
+            let seen = self.0.data.load(Ordering::Relaxed);
+            self.try_take(seen, cost).or_else(|seen| self.take_slowly(seen, cost))
+        }
+
+        /// Err with the value that is there instead of `seen`.
+        #[inline(always)]
+        fn try_take(&self, seen: u64, cost: u64) -> std::result::Result<Took, u64> {
+            if seen as u32 == 0 {
+                return Ok(Took::Empty);
+            }
+            let rest = seen.wrapping_sub(cost);
+            // ORDER(count): pairs with `add`. Whoever takes a count sees the chunk for which it was posted.
+            let taken = self.0.data.compare_exchange_weak(seen, rest, Ordering::Acquire, Ordering::Relaxed);
+            taken.map(|_| Took::Yes)
+        }
+
+        #[cold]
+        fn take_slowly(&self, mut seen: u64, cost: u64) -> Result<Took> {
             for _ in 0..ATTEMPTS {
-                if seen as u32 == 0 {
-                    return Ok(Took::Empty);
-                }
-                let rest = seen.wrapping_sub(cost);
-                // ORDER(count): pairs with `add`. Whoever takes a count sees the chunk for which it was posted.
-                match self.0.data.compare_exchange_weak(seen, rest, Ordering::Acquire, Ordering::Relaxed) {
-                    Ok(_) => return Ok(Took::Yes),
+                match self.try_take(seen, cost) {
+                    Ok(took) => return Ok(took),
                     Err(now) => seen = now,
                 }
             }

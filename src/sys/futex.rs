@@ -24,6 +24,17 @@ impl Deadline {
     }
 }
 
+/// As [`wait`], for at most `timeout`, without a look at the clock.
+pub fn wait_for(at: *const u32, expected: u32, timeout: Duration) -> Result<()> {
+    let timeout = libc::timespec {
+        tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: timeout.subsec_nanos().into(),
+    };
+    // SAFETY: the kernel validates `at` and only reads it; `timeout` is live.
+    let rc = unsafe { libc::syscall(libc::SYS_futex, at, libc::FUTEX_WAIT, expected, &raw const timeout) };
+    if rc == 0 { Ok(()) } else { not_woken() }
+}
+
 /// Sleeps while the word at `at` is `expected`. Ok for a wake-up, a changed word or a spurious return; [`Error::TimedOut`]
 /// at the deadline; [`Error::Os`] with EINTR or EFAULT.
 pub fn wait(at: *const u32, expected: u32, deadline: Option<Deadline>) -> Result<()> {
@@ -40,9 +51,12 @@ pub fn wait(at: *const u32, expected: u32, deadline: Option<Deadline>) -> Result
             libc::FUTEX_BITSET_MATCH_ANY,
         )
     };
-    if rc == 0 {
-        return Ok(());
-    }
+    if rc == 0 { Ok(()) } else { not_woken() }
+}
+
+/// Why a wait ended.
+#[cold]
+fn not_woken() -> Result<()> {
     match Error::last_os() {
         Error::Busy => Ok(()), // EAGAIN: the word had changed already
         Error::Os(libc::ETIMEDOUT) => Err(Error::TimedOut),

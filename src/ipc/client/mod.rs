@@ -206,12 +206,17 @@ impl Client {
 
     /// Marks the connection as over where the error says so.
     fn noted<T>(&self, result: Result<T>) -> Result<T> {
-        if let Err(e) = result
-            && !e.is_transient()
-        {
-            self.connected.store(false, Relaxed);
+        if let Err(e) = result {
+            self.note(e);
         }
         result
+    }
+
+    #[cold]
+    fn note(&self, e: Error) {
+        if !e.is_transient() {
+            self.connected.store(false, Relaxed);
+        }
     }
 
     fn ensure_connected(&self) -> Result<()> {

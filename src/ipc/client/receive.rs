@@ -5,6 +5,7 @@ use super::{Client, GONE, Inbox, Links, Spin, lock_responses_until, lock_until};
 use crate::ipc::dgram::Channel;
 use crate::ipc::spin::Peer;
 use crate::rb::{Chunk, Consumer};
+use crate::sync::Mutex;
 use crate::sys::fd::{Deadline, poll_one, poll_or_signal, poll_two};
 use crate::sys::socket;
 use crate::{Error, Result};
@@ -26,26 +27,41 @@ impl Client {
     /// [`Error::TimedOut`] when none came; [`Error::BufferTooSmall`] when it does
     /// not fit, it stays queued then; [`Error::Disconnected`] when the server is gone.
     pub fn recv(&self, buffer: &mut [u8], ms: i32) -> Result<usize> {
-        let slot = &self.in_place.response;
         let received = match &self.links {
             Links::Sealed { segment, responses, .. } => self.recv_from_lane(segment, responses, buffer, ms),
-            Links::Shm { responses, .. } => {
-                let deadline = Deadline::after_ms(ms);
-                lock_responses_until(responses, deadline)
-                    .and_then(|guard| slot.ensure_free().map(|()| guard))
-                    .and_then(|mut guard| {
-                        let (ring, spin) = &mut *guard;
-                        self.recv_from_ring(ring, spin, buffer, deadline)
-                    })
-            }
+            Links::Shm { responses, .. } => self.response_from_ring(responses, buffer, ms),
             Links::Socket { requests, responses, .. } => {
-                let deadline = Deadline::after_ms(ms);
-                lock_responses_until(responses, deadline)
-                    .and_then(|inbox| slot.ensure_free().map(|()| inbox))
-                    .and_then(|mut inbox| self.recv_from_socket(requests, &mut inbox, buffer, deadline))
+                self.response_from_socket(requests, responses, buffer, ms)
             }
         };
         self.noted(received)
+    }
+
+    fn response_from_ring(
+        &self,
+        responses: &Mutex<(Consumer, Spin)>,
+        buffer: &mut [u8],
+        ms: i32,
+    ) -> Result<usize> {
+        let deadline = Deadline::after_ms(ms);
+        let mut guard = lock_responses_until(responses, deadline)?;
+        self.in_place.response.ensure_free()?;
+        let (ring, spin) = &mut *guard;
+        self.recv_from_ring(ring, spin, buffer, deadline)
+    }
+
+    #[inline(never)]
+    fn response_from_socket(
+        &self,
+        channel: &Channel,
+        responses: &Mutex<Inbox>,
+        buffer: &mut [u8],
+        ms: i32,
+    ) -> Result<usize> {
+        let deadline = Deadline::after_ms(ms);
+        let mut inbox = lock_responses_until(responses, deadline)?;
+        self.in_place.response.ensure_free()?;
+        self.recv_from_socket(channel, &mut inbox, buffer, deadline)
     }
 
     pub(super) fn recv_from_ring(
@@ -78,7 +94,7 @@ impl Client {
             if spin.wait_for(Peer::Unknown, || files.queued() > 0) {
                 continue;
             }
-            if !ring.wait(Some(deadline.slice(SLICE)))? && self.server_is_gone() {
+            if !ring.wait(deadline.slice(SLICE))? && self.server_is_gone() {
                 // A last answer may have come before the end.
                 return take(ring, buffer)?.ok_or(Error::Disconnected);
             }

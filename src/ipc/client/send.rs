@@ -7,6 +7,7 @@ use crate::ipc::sealed::{Bell, Talker};
 use crate::sync::Ordering::Relaxed;
 use crate::sys::clock;
 use crate::sys::fd::{Deadline, poll_one};
+use crate::util::parts::total_len;
 use crate::{Error, Result, limits};
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -16,7 +17,7 @@ impl Client {
     /// [`Error::TooBig`] beyond the agreed size; [`Error::Busy`] when the queue is full or the server asked to stop;
     /// [`Error::Disconnected`] when the server is gone.
     pub fn send(&self, parts: &[&[u8]]) -> Result<usize> {
-        if parts.iter().map(|p| p.len()).sum::<usize>() > self.max_msg_size as usize {
+        if total_len(parts)? > self.max_msg_size as usize {
             return Err(Error::TooBig);
         }
         self.ensure_connected()?;
@@ -158,6 +159,7 @@ pub(super) fn ring_bells(bells: &mut Outstanding, times: usize, stream: Borrowed
 }
 
 /// Sends what is outstanding, waiting for room a little; returns whether everything is sent.
+#[inline(never)]
 pub(super) fn flush_bells(bells: &mut Outstanding, stream: BorrowedFd<'_>) -> Result<bool> {
     let deadline = Deadline::after(limits::DOORBELL_RETRY);
     loop {

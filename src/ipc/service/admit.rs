@@ -122,6 +122,7 @@ impl HalfOpen {
         drop(self.take(service));
     }
 
+    #[inline(never)]
     pub(in super::super) fn dispatch(self: &Arc<Self>, revents: PollEvents) -> Next {
         let read = match self.progress.lock().as_mut() {
             None => return Next::Remove,
@@ -142,6 +143,7 @@ impl HalfOpen {
 
 impl Service {
     /// Takes one waiting connection.
+    #[inline(never)]
     pub(in super::super) fn dispatch_listener(self: &Arc<Self>, _revents: PollEvents) -> Next {
         let Some(listener) = self.listener_socket() else {
             return Next::Remove;

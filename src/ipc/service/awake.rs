@@ -2,7 +2,7 @@
 //! How long a service stays with a client that has requests, and requests in sealed memory.
 //!
 //! A batch is followed by the next as long as requests keep coming, this is the service's only busy client, and the turn has
-//! not lasted longer than [`limits::linger`]: between two requests of a busy exchange the service looks into memory instead of
+//! not lasted longer than [`limits::linger_ns`]: between two requests of a busy exchange the service looks into memory instead of
 //! going back to the poll loop. After that the stream is left readable if there is more, so that the loop comes back.
 
 use super::connection::{Connection, Requests};
@@ -10,15 +10,15 @@ use super::dispatch::Batch;
 use crate::ipc::sealed::Listener;
 use crate::ipc::spin::Peer;
 use crate::sync::Ordering::Relaxed;
+use crate::sys::clock::monotonic_ns;
 use crate::{Error, Result, limits};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::time::Instant;
 
 /// How long the service may stay with this client.
 struct Turn {
-    /// None: not at all.
-    until: Option<Instant>,
+    /// On the monotonic clock; None: not at all.
+    until: Option<u64>,
     rounds: u32,
 }
 
@@ -30,7 +30,7 @@ impl Turn {
         match self.until {
             None => false,
             Some(_) if !many && !self.rounds.is_multiple_of(LONE_ROUNDS) => true,
-            Some(until) => Instant::now() < until,
+            Some(until) => monotonic_ns() < until,
         }
     }
 }
@@ -110,7 +110,7 @@ impl Connection {
 
     fn turn(&self) -> Turn {
         let alone = self.service.last_active.swap(self.id, Relaxed) == self.id;
-        Turn { until: alone.then(|| Instant::now() + limits::linger()), rounds: 0 }
+        Turn { until: alone.then(|| monotonic_ns() + limits::linger_ns()), rounds: 0 }
     }
 
     pub(super) fn with_sealed<R>(&self, act: impl FnOnce(&mut Listener, BorrowedFd<'_>) -> R) -> Result<R> {

@@ -17,6 +17,7 @@ use crate::sync::{AtomicBool, AtomicU32, AtomicUsize, Mutex, Ordering::Relaxed};
 use crate::sys::fd::{timer_fd, timer_fd_rearm};
 use crate::sys::process;
 use crate::sys::socket::{self, Credentials};
+use crate::util::parts::total_len;
 use crate::{Error, Result, limits};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
@@ -257,7 +258,7 @@ impl Connection {
     /// `reserved`: it is the event for which room was reserved; others have to wait for that.
     pub(super) fn put_event(self: &Arc<Self>, parts: &[&[u8]], reserved: bool) -> Result<usize> {
         let channels = self.open_channels()?;
-        if parts.iter().map(|p| p.len()).sum::<usize>() > self.max_msg_size as usize {
+        if total_len(parts)? > self.max_msg_size as usize {
             return Err(Error::TooBig);
         }
         // The poll loop hears of a full socket after the lock is gone.

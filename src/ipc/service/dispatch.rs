@@ -3,11 +3,12 @@
 //!
 //! Every dispatch does a bounded amount of work, whatever the client stored or sent, and never waits.
 
+use super::super::dgram::ServerRequests;
 use super::super::doorbell::Balance;
 use super::super::poll::{Events as PollEvents, Next};
 use super::super::sealed::{self, Segment};
 use super::buffers::Buffer;
-use super::connection::{Connection, Events, Requests};
+use super::connection::{Channels, Connection, Events, Requests};
 use crate::log;
 use crate::log::Level;
 use crate::rb::{self, Chunk, Consumer, RingFiles};
@@ -147,17 +148,8 @@ impl Connection {
         let Ok(channels) = self.open_channels() else {
             return Next::Remove;
         };
-        if revents & OUTPUT != 0 {
-            let flushed = match channels.events.lock().as_mut() {
-                Some(Events::Sealed { lane, stream }) => lane.bells().flush(stream.as_fd()),
-                Some(Events::Shm { bells, stream, .. }) => bells.flush(stream.as_fd()),
-                _ => Ok(true),
-            };
-            match flushed {
-                Ok(true) => self.watch_stream(),
-                Ok(false) => {}
-                Err(_) => return self.end("client left"),
-            }
+        if revents & OUTPUT != 0 && self.flush_events(channels).is_err() {
+            return self.end("client left");
         }
         if revents & INPUT == 0 {
             return Next::Keep;
@@ -165,16 +157,36 @@ impl Connection {
         let result = match channels.request_fd {
             None if self.is_sealed() => self.take_rung(),
             None => self.take_announced(),
-            // The socket transport uses the stream for nothing; what arrives is thrown away, its end is the client's.
-            Some(_) => match channels.common.lock().as_ref() {
-                Some(common) => Balance::default().drain(common.stream.as_fd()),
-                None => Ok(()),
-            },
+            Some(_) => Self::discard_stream(channels),
         };
         self.verdict(result)
     }
 
+    /// There is room for the bytes of events that found none.
+    #[cold]
+    fn flush_events(self: &Arc<Self>, channels: &Channels) -> Result<()> {
+        let flushed = match channels.events.lock().as_mut() {
+            Some(Events::Sealed { lane, stream }) => lane.bells().flush(stream.as_fd()),
+            Some(Events::Shm { bells, stream, .. }) => bells.flush(stream.as_fd()),
+            _ => Ok(true),
+        };
+        if flushed? {
+            self.watch_stream();
+        }
+        Ok(())
+    }
+
+    /// The socket transport uses the stream for nothing; what arrives is thrown away, its end is the client's.
+    #[cold]
+    fn discard_stream(channels: &Channels) -> Result<()> {
+        match channels.common.lock().as_ref() {
+            Some(common) => Balance::default().drain(common.stream.as_fd()),
+            None => Ok(()),
+        }
+    }
+
     /// The socket that requests come in on.
+    #[inline(never)]
     pub(in super::super) fn dispatch_requests(self: &Arc<Self>, revents: PollEvents) -> Next {
         if revents & INVALID != 0 {
             return self.end("request socket is gone");
@@ -184,6 +196,7 @@ impl Connection {
     }
 
     /// The timer for messages that wait for the client's sockets.
+    #[inline(never)]
     pub(in super::super) fn dispatch_retry(self: &Arc<Self>) -> Next {
         match self.retry_kept() {
             Ok(true) => Next::Keep,
@@ -199,14 +212,20 @@ impl Connection {
         match result {
             _ if !self.state.is_open() => Next::Remove,
             Ok(()) | Err(Error::Busy) => Next::Keep,
-            Err(Error::Disconnected) => self.end("client left"),
-            Err(e) => {
-                log!(Level::Error, "service {}: client {}: {e}", self.service.shown(), self.peer.pid);
-                self.end("protocol error")
-            }
+            Err(e) => self.broken(e),
         }
     }
 
+    #[cold]
+    fn broken(self: &Arc<Self>, e: Error) -> Next {
+        if e == Error::Disconnected {
+            return self.end("client left");
+        }
+        log!(Level::Error, "service {}: client {}: {e}", self.service.shown(), self.peer.pid);
+        self.end("protocol error")
+    }
+
+    #[cold]
     fn end(self: &Arc<Self>, why: &str) -> Next {
         log!(Level::Debug, "service {}: client {}: {why}", self.service.shown(), self.peer.pid);
         self.disconnect();
@@ -331,11 +350,7 @@ impl Connection {
                     hands.record = Some(record);
                     return Ok(Some(Message::Sealed(lent)));
                 }
-                let len = record.len();
-                let mut buffer = self.service.buffers.take(len)?;
-                lane.copy(&record, buffer.bytes(len))?;
-                lane.reclaim(record);
-                Ok(Some(Message::Copied(buffer, len)))
+                self.copy_sealed(lane, record)
             }
             Requests::Shm { ring, bells, .. } => {
                 let Some(chunk) = ring.peek()? else {
@@ -348,52 +363,73 @@ impl Connection {
                     hands.chunk = Some(chunk);
                     return Ok(Some(Message::Ring(lent)));
                 }
-                let len = chunk.len();
-                let mut buffer = self.service.buffers.take(len)?;
-                ring.copy(&chunk, 0, buffer.bytes(len))?;
-                ring.reclaim(chunk)?;
-                Ok(Some(Message::Copied(buffer, len)))
+                self.copy_chunk(ring, chunk)
             }
-            Requests::Socket(requests) => {
-                // Asked before the first message only: how many there are is a hint, an empty socket is the truth.
-                if budget.is_none() {
-                    *budget = Some(requests.queued().clamp(1, batch));
-                }
-                let room = self.max_msg_size as usize;
-                let mut buffer = self.service.buffers.take(room)?;
-                match requests.recv(buffer.bytes(room)) {
-                    Ok(len) if len <= room => Ok(Some(Message::Copied(buffer, len))),
-                    Ok(_) => Err(Error::TooBig),
-                    Err(e) => {
-                        self.service.buffers.put(buffer);
-                        if e == Error::Busy { Ok(None) } else { Err(e) }
-                    }
-                }
+            Requests::Socket(requests) => self.next_datagram(requests, budget, batch),
+        }
+    }
+
+    #[inline(never)]
+    fn copy_sealed(&self, lane: &mut sealed::Listener, record: sealed::Record) -> Result<Option<Message>> {
+        let len = record.len();
+        let mut buffer = self.service.buffers.take(len)?;
+        lane.copy(&record, buffer.bytes(len))?;
+        lane.reclaim(record);
+        Ok(Some(Message::Copied(buffer, len)))
+    }
+
+    #[inline(never)]
+    fn copy_chunk(&self, ring: &mut Consumer, chunk: Chunk) -> Result<Option<Message>> {
+        let len = chunk.len();
+        let mut buffer = self.service.buffers.take(len)?;
+        ring.copy(&chunk, 0, buffer.bytes(len))?;
+        ring.reclaim(chunk)?;
+        Ok(Some(Message::Copied(buffer, len)))
+    }
+
+    #[inline(never)]
+    fn next_datagram(
+        &self,
+        requests: &mut ServerRequests,
+        budget: &mut Option<u32>,
+        batch: u32,
+    ) -> Result<Option<Message>> {
+        // Asked before the first message only: how many there are is a hint, an empty socket is the truth.
+        if budget.is_none() {
+            *budget = Some(requests.queued().clamp(1, batch));
+        }
+        let room = self.max_msg_size as usize;
+        let mut buffer = self.service.buffers.take(room)?;
+        match requests.recv(buffer.bytes(room)) {
+            Ok(len) if len <= room => Ok(Some(Message::Copied(buffer, len))),
+            Ok(_) => Err(Error::TooBig),
+            Err(e) => {
+                self.service.buffers.put(buffer);
+                if e == Error::Busy { Ok(None) } else { Err(e) }
             }
         }
     }
 
     /// Checks a request and hands it to the application.
     fn handle(self: &Arc<Self>, message: Message, hands: &Hands) -> Result<End> {
-        match message {
-            Message::Copied(mut buffer, len) => {
-                let result = self.process(Body::Copied(buffer.bytes(len)));
-                if self.state.is_open() {
-                    self.service.buffers.put(buffer);
-                }
-                result
-            }
-            Message::Ring(lent) => match &hands.files {
-                Some(files) => self.process(Body::Ring(lent, files)),
-                None => Err(Error::Invalid),
-            },
-            Message::Sealed(lent) => match &hands.segment {
-                Some(segment) => self.process(Body::Sealed(lent, segment)),
-                None => Err(Error::Invalid),
-            },
-        }
+        let body = match message {
+            Message::Copied(buffer, len) => return self.handle_copy(buffer, len),
+            Message::Ring(lent) => Body::Ring(lent, hands.files.as_ref().ok_or(Error::Invalid)?),
+            Message::Sealed(lent) => Body::Sealed(lent, hands.segment.as_ref().ok_or(Error::Invalid)?),
+        };
+        self.process(body)
     }
 
+    #[inline(never)]
+    fn handle_copy(self: &Arc<Self>, mut buffer: Buffer, len: usize) -> Result<End> {
+        let result = self.process(Body::Copied(buffer.bytes(len)));
+        if self.state.is_open() {
+            self.service.buffers.put(buffer);
+        }
+        result
+    }
+
+    #[inline]
     fn process(self: &Arc<Self>, body: Body<'_>) -> Result<End> {
         let bytes = body.bytes();
         let arrived = bytes.len();

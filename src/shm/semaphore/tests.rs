@@ -151,16 +151,16 @@ fn a_process_is_woken_across() {
 fn waiting_for_a_count_leaves_it() {
     let map = mapping();
     ours(&map).init(true);
-    assert_eq!(ours(&map).wait_nonzero(Some(Duration::from_millis(5))), Ok(false));
+    assert_eq!(ours(&map).doze(Duration::from_millis(5)), Ok(false));
     let other = Arc::clone(&map);
     let poster = std::thread::spawn(move || {
         until_somebody_sleeps(&other);
         ours(&other).post().unwrap();
     });
-    assert_eq!(ours(&map).wait_nonzero(None), Ok(true));
+    assert_eq!(ours(&map).doze(Duration::from_secs(30)), Ok(true));
     poster.join().unwrap();
     assert_eq!(ours(&map).value(), 1);
-    assert_eq!(ours(&map).wait_nonzero(None), Ok(true));
+    assert_eq!(ours(&map).doze(Duration::from_secs(30)), Ok(true));
     assert!(ours(&map).try_wait().unwrap());
     assert!(bytes(&map)[..8].iter().all(|b| *b == 0), "no sleeper is left");
 }
@@ -202,6 +202,6 @@ fn a_page_taken_away_is_an_error_even_for_who_waits_for_ever() {
     ours(&map).init(true);
     dir::truncate(fd.as_fd(), 0).unwrap();
     assert_eq!(ours(&map).wait(None), Err(Error::Disconnected));
-    assert_eq!(ours(&map).wait_nonzero(None), Err(Error::Disconnected));
+    assert_eq!(ours(&map).doze(Duration::from_secs(30)), Err(Error::Disconnected));
     assert!(map.is_dead());
 }
