@@ -73,6 +73,8 @@ impl Balance {
 
 /// Bytes taken with one system call.
 const CHUNK: usize = 256;
+/// Messages whose bytes one system call sends.
+pub(super) const AT_ONCE: usize = CHUNK;
 
 /// Bytes that may wait to be taken together.
 const FEW: i64 = 8;

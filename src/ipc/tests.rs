@@ -201,6 +201,19 @@ impl Running {
         Connecting::start_with(&self.name, 20_000, true, self.offer).unwrap()
     }
 
+    /// The service looks at nothing until the result is dropped.
+    pub fn hold(&self) -> Sender<()> {
+        let (end, ended) = channel();
+        let (begin, begun) = channel();
+        let job = Job::new(move || {
+            begin.send(()).unwrap();
+            let _ = ended.recv();
+        });
+        self.event_loop.job_add(Priority::High, job).unwrap();
+        begun.recv().unwrap();
+        end
+    }
+
     pub fn calls(&self, n: usize) -> Vec<Call> {
         (0..n).map(|_| self.calls.recv_timeout(std::time::Duration::from_secs(20)).unwrap()).collect()
     }

@@ -179,6 +179,12 @@ pub fn raise_buffers(fd: BorrowedFd<'_>, size: usize) -> Result<()> {
     Ok(())
 }
 
+/// Sets the send buffer to about `bytes`, or to the least that the kernel allows.
+#[cfg(test)]
+pub fn set_send_buffer(fd: BorrowedFd<'_>, bytes: c_int) -> Result<()> {
+    set_int(fd, libc::SO_SNDBUF, bytes)
+}
+
 /// The usable size of the send buffer.
 pub fn send_buffer(fd: BorrowedFd<'_>) -> Result<usize> {
     Ok(usize::try_from(get_int(fd, libc::SO_SNDBUF)?).unwrap_or(0))

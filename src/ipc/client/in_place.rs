@@ -3,6 +3,7 @@
 
 use super::send::{ensure_bell, flush_bells, ring_bells};
 use super::{Client, Links};
+use crate::ipc::doorbell::AT_ONCE;
 use crate::ipc::in_place::{Author, Draft, Held, NotSent, Reserved, Slot, Workshop};
 use crate::shm::Trusted;
 use crate::{Error, Result};
@@ -137,8 +138,22 @@ impl Client {
                 self.in_place.request.ensure_free()?;
                 let (ring, bells) = &mut *guard;
                 ensure_bell(bells, stream)?;
-                let count = as_many_as_fit(messages, |message| ring.send(&[message]).map(drop))?;
-                ring_bells(bells, count, stream).map(|()| count)
+                let mut count = 0;
+                for group in messages.chunks(AT_ONCE) {
+                    if count > 0 && (bells.any() || !bells.has_room(stream)) {
+                        break;
+                    }
+                    let sent = match as_many_as_fit(group, |message| ring.send(&[message]).map(drop)) {
+                        Err(_) if count > 0 => break,
+                        sent => sent?,
+                    };
+                    ring_bells(bells, sent, stream)?;
+                    count += sent;
+                    if sent < group.len() {
+                        break;
+                    }
+                }
+                Ok(count)
             }
             Links::Socket { .. } => {
                 as_many_as_fit(messages, |message| self.send_now(&[message], false).map(drop))
@@ -199,4 +214,36 @@ pub(in super::super) fn as_many_as_fit(
         }
     }
     Ok(messages.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ipc::tests::{ALL, Running, message};
+    use crate::sys::socket;
+
+    /// How many single requests find room while the service looks at nothing.
+    fn room(client: &Client) -> usize {
+        (0..).take_while(|_| client.send(&[&message(1, 24, 0)]).is_ok()).count()
+    }
+
+    #[test]
+    fn many_requests_are_queued_only_as_far_as_they_can_be_announced() {
+        let running = Running::start("announced", ALL[1]);
+        let (counted, client) = (running.connect(), running.connect());
+        for client in [&counted, &client] {
+            socket::set_send_buffer(client.stream.as_fd(), 1).unwrap(); // the smallest that there is
+        }
+        let held = running.hold();
+        let most = room(&counted);
+        for _ in 1..most {
+            client.send(&[&message(1, 24, 0)]).unwrap();
+        }
+        let request = message(1, 24, 0);
+        let sent = client.send_many(&vec![&request[..]; AT_ONCE + 1]).unwrap();
+        assert_eq!(sent, AT_ONCE, "after {most}: one byte more finds no room");
+        let Links::Shm { requests, .. } = &client.links else { unreachable!() };
+        assert!(!requests.lock().1.any(), "all are announced");
+        drop(held);
+    }
 }
