@@ -133,7 +133,9 @@ static void a_buffer_too_small_leaves_the_message(void)
 		char bytes[40];
 		char guard[512];
 	} small;
+	int fd;
 
+	CHECK_EQ(qb_ipcc_fd_get(c, &fd), 0);
 	memset(&small, 0x55, sizeof small);
 	CHECK_EQ(kit_send(c, KIT_RESPONSE, 500, 0), sizeof(struct kit_request));
 	for (int i = 0; i < 3; i++) {
@@ -144,6 +146,7 @@ static void a_buffer_too_small_leaves_the_message(void)
 	CHECK_EQ(kit_call(c, KIT_EVENT, 400, 0), 0);
 	for (int i = 0; i < 3; i++) {
 		CHECK_EQ(qb_ipcc_event_recv(c, small.bytes, sizeof small.bytes, 10000), -ENOBUFS);
+		CHECK(kit_readable(fd, 0));
 	}
 	CHECK_EQ(qb_ipcc_event_recv(c, big, sizeof big, 10000), 400);
 	CHECK(kit_filled(big, 400, 400));

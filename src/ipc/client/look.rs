@@ -11,7 +11,7 @@
 
 use super::lanes::LATE_BYTE;
 use super::receive::SLICE;
-use super::{Client, Inbox, Links, lock_responses_until, lock_until};
+use super::{Client, Links, lock_responses_until, lock_until};
 use crate::ipc::dgram::Channel;
 use crate::ipc::in_place::{Held, Memory, Rest, Slot};
 use crate::ipc::sealed::{Listener, Record, Segment};
@@ -99,7 +99,7 @@ impl Client {
                 })
             }
             Links::Socket { requests, responses, .. } => lock_responses_until(responses, deadline)
-                .and_then(|mut inbox| slot.open(|| self.look_at_datagram(requests, &mut inbox, deadline))),
+                .and_then(|_turn| slot.open(|| self.look_at_datagram(requests, deadline))),
         };
         let held = self.noted(held)?;
         Ok(Peeked { client: self, kind: Kind::Response, held: Some(held) })
@@ -122,11 +122,8 @@ impl Client {
                     })
                 })
             }),
-            Links::Socket { events_channel, events, .. } => {
-                lock_until(events, deadline).and_then(|mut inbox| {
-                    slot.open(|| self.look_at_datagram(events_channel, &mut inbox, deadline))
-                })
-            }
+            Links::Socket { events_channel, events, .. } => lock_until(events, deadline)
+                .and_then(|_turn| slot.open(|| self.look_at_datagram(events_channel, deadline))),
         };
         let held = held.map_err(|e| if e == Error::TimedOut { Error::Busy } else { e });
         let held = self.noted(held)?;
@@ -221,14 +218,7 @@ impl Client {
 
     /// The next datagram, which is copied and stays in its socket. It is measured first: what a server has agreed on may be far
     /// more than it sends, and than there is memory for.
-    fn look_at_datagram(&self, channel: &Channel, inbox: &mut Inbox, deadline: Deadline) -> Result<Held> {
-        if let Some(kept) = inbox.kept.take() {
-            // Too large for somebody's buffer; it has left its socket already.
-            return self.copied(kept.len(), Rest::Nothing, |room| {
-                room.copy_from_slice(&kept);
-                Ok(kept.len())
-            });
-        }
+    fn look_at_datagram(&self, channel: &Channel, deadline: Deadline) -> Result<Held> {
         loop {
             match socket::peek(channel.fd(), &mut [0]) {
                 Err(Error::Busy) => {}

@@ -77,18 +77,13 @@ enum Links {
     },
     Socket {
         requests: Channel,
-        responses: Mutex<Inbox>,
+        /// Held by who takes responses.
+        responses: Mutex<Spin>,
         events_channel: Channel,
-        events: Mutex<Inbox>,
+        /// Held by who takes events.
+        events: Mutex<Spin>,
         dir: Dir,
     },
-}
-
-/// A datagram that was too large for the caller's buffer and waits for a larger one.
-#[derive(Default)]
-struct Inbox {
-    kept: Option<Vec<u8>>,
-    spin: Spin,
 }
 
 const GONE: i16 = libc::POLLHUP | libc::POLLERR | libc::POLLNVAL;

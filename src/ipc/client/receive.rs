@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //! Responses and events.
 
-use super::{Client, GONE, Inbox, Links, Spin, lock_responses_until, lock_until};
+use super::{Client, GONE, Links, Spin, lock_responses_until, lock_until};
 use crate::ipc::dgram::Channel;
 use crate::ipc::spin::Peer;
 use crate::rb::{Chunk, Consumer};
@@ -14,8 +14,6 @@ use std::time::Duration;
 
 /// How long a wait on shared memory goes on before it looks whether the server is still there.
 pub(super) const SLICE: Duration = Duration::from_millis(500);
-/// An agreed size from which on a datagram is measured before memory is made for it.
-const LARGE: usize = 1 << 17;
 /// How long a count that nothing stands behind is left alone.
 const HOLLOW: Duration = Duration::from_millis(5);
 /// Bytes without an event that are thrown away in one receive once its time is over.
@@ -54,14 +52,14 @@ impl Client {
     fn response_from_socket(
         &self,
         channel: &Channel,
-        responses: &Mutex<Inbox>,
+        responses: &Mutex<Spin>,
         buffer: &mut [u8],
         ms: i32,
     ) -> Result<usize> {
         let deadline = Deadline::after_ms(ms);
-        let mut inbox = lock_responses_until(responses, deadline)?;
+        let mut spin = lock_responses_until(responses, deadline)?;
         self.in_place.response.ensure_free()?;
-        self.recv_from_socket(channel, &mut inbox, buffer, deadline)
+        self.recv_from_socket(channel, &mut spin, buffer, deadline)
     }
 
     pub(super) fn recv_from_ring(
@@ -125,8 +123,8 @@ impl Client {
                 .and_then(|ring| slot.ensure_free().map(|()| ring))
                 .and_then(|mut ring| self.event_from_ring(&mut ring, buffer, deadline, socket::recv)),
             Links::Socket { events_channel, events, .. } => lock_until(events, deadline)
-                .and_then(|inbox| slot.ensure_free().map(|()| inbox))
-                .and_then(|mut inbox| self.recv_from_socket(events_channel, &mut inbox, buffer, deadline)),
+                .and_then(|spin| slot.ensure_free().map(|()| spin))
+                .and_then(|mut spin| self.recv_from_socket(events_channel, &mut spin, buffer, deadline)),
         };
         self.noted(received.map_err(|e| if e == Error::TimedOut { Error::Busy } else { e }))
     }
@@ -170,18 +168,18 @@ impl Client {
     fn recv_from_socket(
         &self,
         channel: &Channel,
-        inbox: &mut Inbox,
+        spin: &mut Spin,
         buffer: &mut [u8],
         deadline: Deadline,
     ) -> Result<usize> {
         // The count of datagrams saves an attempt in vain, no more: the socket knows better.
-        let mut look = channel.incoming() > 0 || inbox.kept.is_some() || deadline.passed();
+        let mut look = channel.incoming() > 0 || deadline.passed();
         if !look {
-            look = inbox.spin.wait_for(Peer::Unknown, || channel.incoming() > 0);
+            look = spin.wait_for(Peer::Unknown, || channel.incoming() > 0);
         }
         loop {
             if look {
-                match self.next_datagram(channel, inbox, buffer) {
+                match self.next_datagram(channel, buffer) {
                     Err(Error::Busy) => {}
                     result => return result,
                 }
@@ -211,31 +209,18 @@ impl Client {
         matches!(&self.links, Links::Socket { events_channel, .. } if std::ptr::eq(events_channel, channel))
     }
 
-    fn next_datagram(&self, channel: &Channel, inbox: &mut Inbox, buffer: &mut [u8]) -> Result<usize> {
-        if let Some(kept) = inbox.kept.take_if(|kept| kept.len() <= buffer.len()) {
-            buffer[..kept.len()].copy_from_slice(&kept);
-            return Ok(kept.len());
-        }
-        if inbox.kept.is_some() {
-            return Err(Error::BufferTooSmall);
-        }
+    fn next_datagram(&self, channel: &Channel, buffer: &mut [u8]) -> Result<usize> {
         let room = self.max_msg_size as usize;
-        if buffer.len() >= room {
-            let n = channel.recv(buffer)?;
-            return if n <= buffer.len() { Ok(n) } else { Err(Error::Corrupt) };
+        // Whoever has less room than a message may need looks first: what does not fit stays in the socket, which stays readable.
+        // Nobody else takes it meanwhile: that takes the lock that is held here.
+        if buffer.len() < room {
+            let len = socket::peek(channel.fd(), &mut [0])?;
+            if len > buffer.len() {
+                return Err(if len > room { Error::Corrupt } else { Error::BufferTooSmall });
+            }
         }
-        // What a server has agreed on may be far more than it sends, and than there is memory for.
-        let expected = if room > LARGE { socket::peek(channel.fd(), &mut [0])? } else { room };
-        let mut whole = Vec::new();
-        whole.try_reserve_exact(expected.min(room)).map_err(|_| Error::NoMemory)?;
-        whole.resize(expected.min(room), 0);
-        let n = channel.recv(&mut whole)?;
-        if n > room {
-            return Err(Error::Corrupt);
-        }
-        whole.truncate(n);
-        inbox.kept = Some(whole);
-        self.next_datagram(channel, inbox, buffer)
+        let n = channel.recv(buffer)?;
+        if n <= buffer.len() { Ok(n) } else { Err(Error::Corrupt) }
     }
 }
 
