@@ -17,7 +17,7 @@ enum bench_size { BENCH_FULL, BENCH_QUICK, BENCH_TINY };
 enum bench_better { LOWER, HIGHER };
 
 static enum bench_size bench_size = BENCH_FULL;
-static const char *bench_only[4]; /* a cell must match them all */
+static const char *bench_only[4]; /* a cell must match them all; one that starts with '!' it must not match */
 
 /* Takes one common option; returns 1 when it was one. */
 static inline int bench_arg(const char *arg)
@@ -58,7 +58,9 @@ static inline int bench_wants(const char *group, const char *name)
 	int n = snprintf(cell, sizeof cell, "%s/%s", group, name);
 
 	for (int i = 0; i < 4 && bench_only[i] != NULL; i++) {
-		if (fnmatch(bench_only[i], cell, 0) != 0) {
+		int without = bench_only[i][0] == '!';
+
+		if ((fnmatch(bench_only[i] + without, cell, 0) == 0) == without) {
 			return 0;
 		}
 	}
