@@ -2,8 +2,9 @@
 /*
  * IPC benchmark: a server process and a client process, which may run on different libraries.
  *
- *   ipc [--quick|--tiny] [--only=PATTERN] [--server-dir=DIR] [--loop=qb|own] [--rate=fast|normal]
- *       every scenario on every transport and placement; the server gets LD_LIBRARY_PATH=DIR, the client is this process
+ *   ipc [--quick|--tiny] [--only=PATTERN] [--server-dir=DIR] [--loop=qb|own] [--rate=fast|normal] [--turns=IN,OUT]
+ *       every scenario on every transport and placement; the server gets LD_LIBRARY_PATH=DIR, the client is this process;
+ *       with --turns only while a byte read from descriptor IN has not been passed on to OUT, see ipc/turns.c
  *   ipc server --name=NAME --type=shm|socket [--loop=] [--rate=] [--cpu=N]
  *       one server; says "ready" and runs until its standard input (a pipe) ends
  *   ipc client --name=NAME --op=rtt|oneway|events|connect --count=N [--size=N] [--think=MICROSECONDS] [--cpu=N]
@@ -12,7 +13,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -97,7 +97,11 @@ static void rtt_cells(const char *group, qb_ipcc_connection_t *c, const char *pr
 		return;
 	}
 	/* With a pause of 1 ms a run needs longer to have enough samples. */
-	client_rtt(c, size, think_us, bench_seconds() * (think_us > 0 ? 2 : 1), 0, &r);
+	if (think_us > 0 && turns_on()) {
+		client_think_in_turns(c, size, think_us, bench_seconds() * 2, &r);
+	} else {
+		client_rtt(c, size, think_us, bench_seconds() * (think_us > 0 ? 2 : 1), 0, &r);
+	}
 	bench_cell(group, name[0], "us", r.p50_us, LOWER);
 	bench_cell(group, name[1], "us", r.p99_us, LOWER);
 	bench_cell(group, name[2], "us", r.mean_us, LOWER);
@@ -165,10 +169,12 @@ static void in_child(void (*run)(const char *, const char *), const char *group,
 		alarm(120);
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		snprintf(server, sizeof server, "qb-bench-%d", (int)getpid());
+		turn_wait();
 		server_start(server, type, p->server);
 		pin_to(p->client);
 		run(group, server);
 		server_stop();
+		turn_pass();
 		exit(0);
 	}
 	if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0) {
@@ -244,6 +250,9 @@ static int option(const char *arg)
 			*texts[i].value = arg + strlen(texts[i].name);
 			return 1;
 		}
+	}
+	if (strncmp(arg, "--turns=", 8) == 0) {
+		return turns_set(number + 1);
 	}
 	if (strncmp(arg, "--size=", 7) == 0) {
 		opt.size = strtoul(number + 1, NULL, 10);

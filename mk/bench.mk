@@ -2,7 +2,7 @@
 # `make bench` compares the reference with ours and prints a table; see bench/README.md.
 #   ONLY=PATTERN    cells to measure, a shell pattern on GROUP/NAME, e.g. ONLY='ipc-shm-*/rtt-64*'
 #   ROUNDS=N        how often every library is measured (5; 3 with QUICK=1)
-#   QUICK=1         about three minutes, for a first look
+#   QUICK=1         about four minutes, for a first look
 #   MIXED=1         two more columns: our server with a client on the reference, and the other way round
 #   BUSY=N          beside N processes that only compute
 #   MARKDOWN=FILE   the table as Markdown as well;  SVG=DIR  one chart per group;  BENCH_ARGS  anything else of bench/run
@@ -28,7 +28,7 @@ bench: $(BENCH_BINARIES)
 	bench/run $(if $(ONLY),--only '$(ONLY)') $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(QUICK),--quick) $(if $(MIXED),--mixed) $(if $(BUSY),--busy $(BUSY)) \
 	    $(if $(MARKDOWN),--markdown $(MARKDOWN)) $(if $(SVG),--svg $(SVG)) $(BENCH_ARGS) $(BENCH_PROGRAMS)
 
-# The published figures: every column, many rounds, about forty minutes.
+# The published figures: every column, many rounds, about three quarters of an hour.
 .PHONY: bench-docs
 bench-docs: $(BENCH_BINARIES)
 	@mkdir -p docs/bench

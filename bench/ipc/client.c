@@ -3,13 +3,18 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <sched.h>
-#include <stdbool.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "ipc.h"
 
 enum { MAX_SAMPLES = 1 << 20 };
+
+/* Round trips of one turn. The first ones are not timed: the others have just had the caches, and the server has slept for long. */
+enum { TURN_UNTIMED = 2, TURN_TIMED = 20 };
+
+/* Enough for them, unless others keep the CPUs busy. Then a turn has fewer, and the run an end. */
+enum { TURN_NS = 50 * 1000 * 1000 };
 
 static char out[MAX_MSG] __attribute__((aligned(8)));
 static char in[MAX_MSG] __attribute__((aligned(8)));
@@ -81,6 +86,17 @@ static uint64_t own_cpu_ns(void)
 	return timeval_ns(r.ru_utime) + timeval_ns(r.ru_stime);
 }
 
+/* Of the first n samples, which took `busy` nanoseconds. */
+static void summarize(struct rtt *r, uint64_t n, uint64_t busy)
+{
+	r->ops = n;
+	r->mean_us = (double)busy / (double)n / 1e3;
+	n = n < MAX_SAMPLES ? n : MAX_SAMPLES;
+	qsort(samples, n, sizeof *samples, by_value);
+	r->p50_us = samples[n / 2] / 1e3;
+	r->p99_us = samples[n * 99 / 100] / 1e3;
+}
+
 void client_rtt(qb_ipcc_connection_t *c, size_t size, unsigned think_us, double seconds, uint64_t count, struct rtt *r)
 {
 	struct timespec think = { .tv_nsec = (long)think_us * 1000 };
@@ -119,13 +135,45 @@ void client_rtt(qb_ipcc_connection_t *c, size_t size, unsigned think_us, double 
 	if (count == 0) {
 		client_state(c, &after);
 	}
-	r->ops = n;
-	r->mean_us = (double)busy / (double)n / 1e3;
 	r->cpu_s_per_million = (double)(cpu + after.usage.cpu_ns - before.usage.cpu_ns) / (double)n / 1e3;
-	n = n < MAX_SAMPLES ? n : MAX_SAMPLES;
-	qsort(samples, n, sizeof *samples, by_value);
-	r->p50_us = samples[n / 2] / 1e3;
-	r->p99_us = samples[n * 99 / 100] / 1e3;
+	summarize(r, n, busy);
+}
+
+/*
+ * The same with think time, in turns with others. It warms up with as many round trips as above, and times four times as many: turns take
+ * care of what disturbs the machine for half a second and more, but single disturbances hit one of us, and few samples have a 99th
+ * percentile that is one of them or not.
+ */
+void client_think_in_turns(qb_ipcc_connection_t *c, size_t size, unsigned think_us, double seconds, struct rtt *r)
+{
+	struct timespec think = { .tv_nsec = (long)think_us * 1000 };
+	struct iovec iov = request(REQ_ECHO, size, size);
+	double fit = seconds * 1e6 / think_us;
+	unsigned warm_up = (unsigned)(fit / 2 / TURN_TIMED) + 1, turns = (unsigned)(fit * 4 / TURN_TIMED) + 1;
+	uint64_t n = 0, busy = 0;
+
+	for (unsigned turn = 0; turn < warm_up + turns; turn++) {
+		uint64_t end;
+
+		turn_pass();
+		turn_wait();
+		end = bench_now_ns() + TURN_NS;
+		for (unsigned i = 0; i < TURN_UNTIMED + TURN_TIMED && (i <= TURN_UNTIMED || bench_now_ns() < end); i++) {
+			uint64_t took;
+
+			nanosleep(&think, NULL);
+			took = bench_now_ns();
+			round_trip(c, &iov, size);
+			took = bench_now_ns() - took;
+			if (turn >= warm_up && i >= TURN_UNTIMED) {
+				busy += took;
+				samples[n++ % MAX_SAMPLES] = (uint32_t)took;
+			}
+		}
+	}
+	turn_pass(); /* what follows is no traffic, and must not disturb the last turns of the others */
+	turn_wait();
+	summarize(r, n, busy);
 }
 
 double client_oneway(qb_ipcc_connection_t *c, size_t size, double seconds, uint64_t count)

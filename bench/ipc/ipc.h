@@ -10,6 +10,7 @@
 
 #include <qb/qbipcc.h>
 #include <qb/qbipcs.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/time.h>
 #include <sys/types.h>
@@ -60,6 +61,12 @@ uint64_t shm_files_kib(pid_t server); /* blocks of the files that this server ke
 void pin_to(int nth);                 /* to the nth CPU that we may use; negative: leave as is */
 void die(const char *what, long code) __attribute__((noreturn));
 
+/* turns.c */
+int turns_set(const char *descriptors); /* "IN,OUT" */
+bool turns_on(void);
+void turn_wait(void);
+void turn_pass(void);
+
 /* server.c */
 int server_main(const char *name, enum qb_ipc_type type, enum qb_ipcs_rate_limit rate, int own_loop);
 
@@ -76,6 +83,7 @@ struct rtt {
 qb_ipcc_connection_t *client_connect(const char *name, size_t max_msg);
 void client_state(qb_ipcc_connection_t *c, struct state_reply *s);
 void client_rtt(qb_ipcc_connection_t *c, size_t size, unsigned think_us, double seconds, uint64_t count, struct rtt *r);
+void client_think_in_turns(qb_ipcc_connection_t *c, size_t size, unsigned think_us, double seconds, struct rtt *r);
 double client_oneway(qb_ipcc_connection_t *c, size_t size, double seconds, uint64_t count);
 double client_events(qb_ipcc_connection_t *c, size_t size, double seconds, uint64_t count);
 double client_connects(const char *name, double seconds, uint64_t count);
