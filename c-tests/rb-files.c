@@ -90,6 +90,28 @@ static void chown_without_permission_is_no_error(void)
 	qb_rb_close(rb);
 }
 
+/* Whoever owns the files may change them, also when they let nobody read. */
+static void a_mode_without_reading_can_be_changed(void)
+{
+	static const mode_t modes[] = { 0200, 0, 0600 };
+	qb_ringbuffer_t *rb;
+	struct stat header, data;
+
+	if (geteuid() == 0 && (setgid(65534) != 0 || setuid(65534) != 0)) {
+		CHECK(!"cannot drop privileges");
+	}
+	rb = make(1000, 0);
+	for (int i = 0; i < 3; i++) {
+		CHECK_EQ(qb_rb_chmod(rb, modes[i]), 0);
+		CHECK_EQ(qb_rb_chown(rb, getuid(), getgid()), 0);
+		CHECK_EQ(stat(file_of("header"), &header), 0);
+		CHECK_EQ(stat(file_of("data"), &data), 0);
+		CHECK_EQ(header.st_mode & 07777, modes[i]);
+		CHECK_EQ(data.st_mode & 07777, modes[i]);
+	}
+	qb_rb_close(rb);
+}
+
 static int dump_file(void)
 {
 	char path[] = "/tmp/rs-ctest-dump-XXXXXX";
@@ -305,6 +327,7 @@ int main(void)
 	RUN(a_taken_name_is_not_touched);
 	RUN(owner_and_mode_apply_to_both_files);
 	RUN(chown_without_permission_is_no_error);
+	RUN(a_mode_without_reading_can_be_changed);
 	RUN(a_saved_ring_can_be_loaded);
 	RUN(a_bad_descriptor_is_an_error);
 	RUN(a_damaged_dump_is_refused);

@@ -71,7 +71,10 @@ impl Placed {
 
     /// Opens it again, for changing owner or mode; ENOENT if the path means something else by now.
     pub fn reopen(&self) -> Result<OwnedFd> {
-        let fd = dir::open_path(&self.path, false)?;
+        let fd = match dir::open_path(&self.path, false) {
+            Err(Error::Os(libc::EACCES)) => dir::handle_path(&self.path)?,
+            opened => opened?,
+        };
         if dir::fstat(fd.as_fd())?.id == self.id { Ok(fd) } else { Err(Error::Os(libc::ENOENT)) }
     }
 

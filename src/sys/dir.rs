@@ -87,16 +87,24 @@ pub fn fstat(fd: BorrowedFd<'_>) -> Result<Stat> {
     Ok(stat_of(&raw))
 }
 
-/// Sets owner and group.
+/// Sets owner and group, also by a descriptor of [`handle_path`].
 pub fn fchown(fd: BorrowedFd<'_>, uid: u32, gid: u32) -> Result<()> {
-    // SAFETY: plain numbers.
-    check(unsafe { libc::fchown(fd.as_raw_fd(), uid, gid) })
+    // SAFETY: the path is NUL-terminated, and empty: it is about the descriptor itself.
+    check(unsafe { libc::fchownat(fd.as_raw_fd(), c"".as_ptr(), uid, gid, libc::AT_EMPTY_PATH) })
 }
 
-/// Sets the permission bits.
+/// Sets the permission bits, also by a descriptor of [`handle_path`] where `/proc` is mounted.
 pub fn fchmod(fd: BorrowedFd<'_>, mode: u32) -> Result<()> {
     // SAFETY: plain numbers.
-    check(unsafe { libc::fchmod(fd.as_raw_fd(), mode) })
+    match check(unsafe { libc::fchmod(fd.as_raw_fd(), mode) }) {
+        Err(Error::Os(libc::EBADF)) => {
+            let link =
+                CString::new(format!("/proc/self/fd/{}", fd.as_raw_fd())).map_err(|_| Error::Invalid)?;
+            // SAFETY: `link` is NUL-terminated.
+            check(unsafe { libc::chmod(link.as_ptr(), mode) })
+        }
+        done => done,
+    }
 }
 
 /// Sets the length; bytes that are new read as zeros.
@@ -135,6 +143,11 @@ pub(crate) fn open_path(path: &Path, write: bool) -> Result<OwnedFd> {
     let access = if write { libc::O_RDWR } else { libc::O_RDONLY };
     let flags = access | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
     open_at(libc::AT_FDCWD, &c_path(path)?, flags, 0)
+}
+
+/// As [`open_path`] where neither reading nor writing is allowed: a descriptor that names the file and can do no more.
+pub(crate) fn handle_path(path: &Path) -> Result<OwnedFd> {
+    open_at(libc::AT_FDCWD, &c_path(path)?, libc::O_PATH | libc::O_NOFOLLOW, 0)
 }
 
 /// Unlinks `path` if it still is the file `id`; [`Error::NotFound`] otherwise.
