@@ -86,7 +86,7 @@ pub fn poll_set(set: &mut [libc::pollfd], wait: Option<Duration>) -> Result<()> 
 fn poll(set: &mut [libc::pollfd], wait: Option<Duration>) -> Result<()> {
     let spec = wait.map(|d| libc::timespec {
         tv_sec: libc::time_t::try_from(d.as_secs()).unwrap_or(libc::time_t::MAX),
-        tv_nsec: d.subsec_nanos().into(),
+        tv_nsec: d.subsec_nanos() as libc::c_long,
     });
     let spec_ptr = spec.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
     // SAFETY: `set` is a live slice of initialised pollfds, `spec_ptr` is NULL or points to `spec`, which outlives the

@@ -28,7 +28,7 @@ impl Deadline {
 pub fn wait_for(at: *const u32, expected: u32, timeout: Duration) -> Result<()> {
     let timeout = libc::timespec {
         tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
-        tv_nsec: timeout.subsec_nanos().into(),
+        tv_nsec: timeout.subsec_nanos() as libc::c_long,
     };
     // SAFETY: the kernel validates `at` and only reads it; `timeout` is live.
     let rc = unsafe { libc::syscall(libc::SYS_futex, at, libc::FUTEX_WAIT, expected, &raw const timeout) };

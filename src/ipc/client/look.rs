@@ -223,7 +223,10 @@ impl Client {
             match socket::peek(channel.fd(), &mut [0]) {
                 Err(Error::Busy) => {}
                 Err(e) => return Err(e),
-                Ok(len) if len > self.max_msg_size as usize => return Err(Error::Corrupt),
+                Ok(len) if len > self.max_msg_size as usize => {
+                    channel.recv(&mut [0])?;
+                    return Err(Error::Corrupt);
+                }
                 Ok(len) => {
                     return self.copied(len, Rest::Datagram, |room| {
                         // Nobody else takes it meanwhile: that takes the lock that is held here.

@@ -212,15 +212,19 @@ impl Client {
     fn next_datagram(&self, channel: &Channel, buffer: &mut [u8]) -> Result<usize> {
         let room = self.max_msg_size as usize;
         // Whoever has less room than a message may need looks first: what does not fit stays in the socket, which stays readable.
-        // Nobody else takes it meanwhile: that takes the lock that is held here.
+        // No other thread takes it meanwhile: that takes the lock that is held here.
         if buffer.len() < room {
             let len = socket::peek(channel.fd(), &mut [0])?;
-            if len > buffer.len() {
-                return Err(if len > room { Error::Corrupt } else { Error::BufferTooSmall });
+            if (buffer.len() + 1..=room).contains(&len) {
+                return Err(Error::BufferTooSmall);
             }
         }
-        let n = channel.recv(buffer)?;
-        if n <= buffer.len() { Ok(n) } else { Err(Error::Corrupt) }
+        match channel.recv(buffer)? {
+            n if n <= buffer.len() => Ok(n),
+            // A forked copy of us has taken the one that fitted.
+            n if n <= room => Err(Error::BufferTooSmall),
+            _ => Err(Error::Corrupt),
+        }
     }
 }
 

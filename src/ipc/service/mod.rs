@@ -24,6 +24,8 @@ mod in_place;
 mod lifecycle;
 mod open;
 #[cfg(test)]
+mod oversize_tests;
+#[cfg(test)]
 mod retry_tests;
 
 pub use admit::HalfOpen;
