@@ -83,7 +83,9 @@ static void server_stop(void)
 	}
 }
 
-static void rtt_cells(const char *group, qb_ipcc_connection_t *c, const char *prefix, size_t size, unsigned think_us)
+static const struct pause NO_PAUSE = { .us = 0 };
+
+static void rtt_cells(const char *group, qb_ipcc_connection_t *c, const char *prefix, size_t size, struct pause pause)
 {
 	char name[4][64];
 	struct rtt r;
@@ -97,15 +99,15 @@ static void rtt_cells(const char *group, qb_ipcc_connection_t *c, const char *pr
 		return;
 	}
 	/* With a pause of 1 ms a run needs longer to have enough samples. */
-	if (think_us > 0 && turns_on()) {
-		client_think_in_turns(c, size, think_us, bench_seconds() * 2, &r);
+	if (pause.us > 0 && turns_on()) {
+		client_think_in_turns(c, size, pause, bench_seconds() * 2, &r);
 	} else {
-		client_rtt(c, size, think_us, bench_seconds() * (think_us > 0 ? 2 : 1), 0, &r);
+		client_rtt(c, size, pause, bench_seconds() * (pause.us > 0 ? 2 : 1), 0, &r);
 	}
 	bench_cell(group, name[0], "us", r.p50_us, LOWER);
 	bench_cell(group, name[1], "us", r.p99_us, LOWER);
 	bench_cell(group, name[2], "us", r.mean_us, LOWER);
-	if (size == sizes[0].size && think_us == 0) {
+	if (size == sizes[0].size && pause.us == 0) {
 		bench_cell(group, name[3], "cpu-s/1e6", r.cpu_s_per_million, LOWER);
 	}
 }
@@ -117,12 +119,13 @@ static void group_run(const char *group, const char *server)
 	struct rtt settling;
 
 	/* The scheduler takes a while to settle where two new processes belong. */
-	client_rtt(c, 64, 0, bench_seconds(), 0, &settling);
+	client_rtt(c, 64, NO_PAUSE, bench_seconds(), 0, &settling);
 	for (size_t i = 0; i < 3; i++) {
 		snprintf(name, sizeof name, "rtt-%s", sizes[i].name);
-		rtt_cells(group, c, name, sizes[i].size, 0);
+		rtt_cells(group, c, name, sizes[i].size, NO_PAUSE);
 	}
-	rtt_cells(group, c, "rtt-64-think-1ms", 64, 1000);
+	rtt_cells(group, c, "rtt-64-think-1ms", 64, (struct pause){ .us = 1000 });
+	rtt_cells(group, c, "rtt-64-think-1ms-cold", 64, (struct pause){ .us = 1000, .cold = true });
 	for (size_t i = 0; i < 3; i++) {
 		snprintf(name, sizeof name, "oneway-%s", sizes[i].name);
 		if (bench_wants(group, name)) {
@@ -227,7 +230,7 @@ static int client_main(void)
 		} else if (strcmp(opt.op, "events") == 0) {
 			rate = client_events(c, opt.size, 0, opt.count);
 		} else {
-			client_rtt(c, opt.size, opt.think_us, 0, opt.count, &r);
+			client_rtt(c, opt.size, (struct pause){ .us = opt.think_us }, 0, opt.count, &r);
 			rate = 1e6 / r.mean_us;
 		}
 		qb_ipcc_disconnect(c);

@@ -11,13 +11,15 @@ import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
-NAME = "rtt-64-think-1ms"
-OTHERS = f"!*/{NAME}/*"  # one more --only for the program, which leaves the other cells
+NAMES = "rtt-64-think-1ms", "rtt-64-think-1ms-cold"
+CELLS = "rtt-64-think-1ms*"
+OTHERS = f"!*/{CELLS}"  # one more --only for the program, which leaves the other cells
 LIMIT = 300  # seconds
 
 
 def wanted(group, only):
-    return not group.endswith("-memory") and any(fnmatch.fnmatchcase(f"{group}/{NAME}/{value}", only) for value in ("p50", "p99", "mean"))
+    return not group.endswith("-memory") and any(
+        fnmatch.fnmatchcase(f"{group}/{name}/{value}", only) for name in NAMES for value in ("p50", "p99", "mean"))
 
 
 def start(column, command, before, after):

@@ -2,7 +2,7 @@
 # `make bench` compares the reference with ours and prints a table; see bench/README.md.
 #   ONLY=PATTERN    cells to measure, a shell pattern on GROUP/NAME, e.g. ONLY='ipc-shm-*/rtt-64*'
 #   ROUNDS=N        how often every library is measured (5; 3 with QUICK=1)
-#   QUICK=1         about four minutes, for a first look
+#   QUICK=1         about five minutes, for a first look
 #   MIXED=1         two more columns: our server with a client on the reference, and the other way round
 #   BUSY=N          beside N processes that only compute
 #   MARKDOWN=FILE   the table as Markdown as well;  SVG=DIR  one chart per group;  BENCH_ARGS  anything else of bench/run
@@ -34,6 +34,11 @@ bench-docs: $(BENCH_BINARIES)
 	@mkdir -p docs/bench
 	bench/run --mixed --rounds $(or $(ROUNDS),5) --markdown $(B)/bench.md --svg docs/bench $(BENCH_ARGS) $(BENCH_PROGRAMS)
 	bench/publish $(B)/bench.md docs/bench docs/bench.md
+
+# Instructions and code of one round trip; needs valgrind.
+.PHONY: footprint
+footprint: $(B)/bench/ipc
+	@bench/footprint
 
 # Every program, both libraries, the smallest counts: does each cell yield a number?
 bench-smoke: $(BENCH_BINARIES)

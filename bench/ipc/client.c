@@ -86,6 +86,28 @@ static uint64_t own_cpu_ns(void)
 	return timeval_ns(r.ru_utime) + timeval_ns(r.ru_stime);
 }
 
+/* Walks through more memory than a CPU's own caches hold, so that a round trip finds neither its code nor its data there. */
+static void cool_caches(void)
+{
+	static volatile char memory[4 << 20];
+
+	for (size_t i = 0; i < sizeof memory; i += 64) {
+		memory[i]++;
+	}
+}
+
+static void take_pause(struct pause p)
+{
+	struct timespec think = { .tv_nsec = (long)p.us * 1000 };
+
+	if (p.us > 0) {
+		nanosleep(&think, NULL);
+	}
+	if (p.cold) {
+		cool_caches();
+	}
+}
+
 /* Of the first n samples, which took `busy` nanoseconds. */
 static void summarize(struct rtt *r, uint64_t n, uint64_t busy)
 {
@@ -97,9 +119,8 @@ static void summarize(struct rtt *r, uint64_t n, uint64_t busy)
 	r->p99_us = samples[n * 99 / 100] / 1e3;
 }
 
-void client_rtt(qb_ipcc_connection_t *c, size_t size, unsigned think_us, double seconds, uint64_t count, struct rtt *r)
+void client_rtt(qb_ipcc_connection_t *c, size_t size, struct pause pause, double seconds, uint64_t count, struct rtt *r)
 {
-	struct timespec think = { .tv_nsec = (long)think_us * 1000 };
 	uint64_t n = 0, start, end, now, busy = 0, cpu = 0;
 	struct state_reply before = { .counted = 0 }, after = before;
 	struct iovec iov;
@@ -109,11 +130,9 @@ void client_rtt(qb_ipcc_connection_t *c, size_t size, unsigned think_us, double 
 	}
 	iov = request(REQ_ECHO, size, size);
 	/* Warms up for a tenth of the time. With think time it takes half of it: the scheduler keeps two processes apart for a while that were busy before. */
-	end = bench_now_ns() + (uint64_t)(seconds * (think_us > 0 ? 5e8 : 1e8));
+	end = bench_now_ns() + (uint64_t)(seconds * (pause.us > 0 ? 5e8 : 1e8));
 	while (count == 0 && bench_now_ns() < end) {
-		if (think_us > 0) {
-			nanosleep(&think, NULL);
-		}
+		take_pause(pause);
 		round_trip(c, &iov, size);
 	}
 	cpu = own_cpu_ns();
@@ -122,8 +141,8 @@ void client_rtt(qb_ipcc_connection_t *c, size_t size, unsigned think_us, double 
 	while (count > 0 ? n < count : now < end || n < 3) {
 		uint64_t then = now;
 
-		if (think_us > 0) {
-			nanosleep(&think, NULL);
+		if (pause.us > 0) {
+			take_pause(pause);
 			then = bench_now_ns();
 		}
 		round_trip(c, &iov, size);
@@ -144,11 +163,10 @@ void client_rtt(qb_ipcc_connection_t *c, size_t size, unsigned think_us, double 
  * care of what disturbs the machine for half a second and more, but single disturbances hit one of us, and few samples have a 99th
  * percentile that is one of them or not.
  */
-void client_think_in_turns(qb_ipcc_connection_t *c, size_t size, unsigned think_us, double seconds, struct rtt *r)
+void client_think_in_turns(qb_ipcc_connection_t *c, size_t size, struct pause pause, double seconds, struct rtt *r)
 {
-	struct timespec think = { .tv_nsec = (long)think_us * 1000 };
 	struct iovec iov = request(REQ_ECHO, size, size);
-	double fit = seconds * 1e6 / think_us;
+	double fit = seconds * 1e6 / pause.us;
 	unsigned warm_up = (unsigned)(fit / 2 / TURN_TIMED) + 1, turns = (unsigned)(fit * 4 / TURN_TIMED) + 1;
 	uint64_t n = 0, busy = 0;
 
@@ -161,7 +179,7 @@ void client_think_in_turns(qb_ipcc_connection_t *c, size_t size, unsigned think_
 		for (unsigned i = 0; i < TURN_UNTIMED + TURN_TIMED && (i <= TURN_UNTIMED || bench_now_ns() < end); i++) {
 			uint64_t took;
 
-			nanosleep(&think, NULL);
+			take_pause(pause);
 			took = bench_now_ns();
 			round_trip(c, &iov, size);
 			took = bench_now_ns() - took;

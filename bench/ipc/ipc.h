@@ -80,10 +80,16 @@ struct rtt {
 	uint64_t ops;
 	double mean_us, p50_us, p99_us, cpu_s_per_million;
 };
+/* What happens between two round trips. */
+struct pause {
+	unsigned us; /* sleeps for so many microseconds */
+	bool cold;   /* and makes sure that the CPU's caches hold nothing of the last one */
+};
+
 qb_ipcc_connection_t *client_connect(const char *name, size_t max_msg);
 void client_state(qb_ipcc_connection_t *c, struct state_reply *s);
-void client_rtt(qb_ipcc_connection_t *c, size_t size, unsigned think_us, double seconds, uint64_t count, struct rtt *r);
-void client_think_in_turns(qb_ipcc_connection_t *c, size_t size, unsigned think_us, double seconds, struct rtt *r);
+void client_rtt(qb_ipcc_connection_t *c, size_t size, struct pause pause, double seconds, uint64_t count, struct rtt *r);
+void client_think_in_turns(qb_ipcc_connection_t *c, size_t size, struct pause pause, double seconds, struct rtt *r);
 double client_oneway(qb_ipcc_connection_t *c, size_t size, double seconds, uint64_t count);
 double client_events(qb_ipcc_connection_t *c, size_t size, double seconds, uint64_t count);
 double client_connects(const char *name, double seconds, uint64_t count);
