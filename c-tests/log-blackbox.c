@@ -227,6 +227,34 @@ static void a_record_that_does_not_fit_is_skipped(void)
 	qb_log_fini();
 }
 
+/* A text is made once, as long as the longest of the targets that want it allows; a custom target gets all of it. */
+static void a_text_is_as_long_as_its_longest_target_allows(void)
+{
+	static char text[3000];
+	int32_t t;
+
+	memset(text, 'x', sizeof text - 1);
+	start();
+	t = custom();
+	CHECK_EQ(qb_log_ctl(t, QB_LOG_CONF_MAX_LINE_LEN, 300), 0);
+	CHECK_EQ(qb_log_ctl(QB_LOG_BLACKBOX, QB_LOG_CONF_SIZE, 16384), 0);
+	CHECK_EQ(qb_log_ctl(QB_LOG_BLACKBOX, QB_LOG_CONF_MAX_LINE_LEN, 700), 0);
+	CHECK_EQ(qb_log_ctl(QB_LOG_BLACKBOX, QB_LOG_CONF_ENABLED, QB_TRUE), 0);
+	qb_log(LOG_INFO, "%s", text);
+	CHECK_EQ(strlen(last), 299);
+	wants_all(QB_LOG_BLACKBOX);
+	qb_log(LOG_INFO, "%s", text);
+	CHECK_EQ(strlen(last), 699);
+	CHECK_EQ(qb_log_ctl(t, QB_LOG_CONF_MAX_LINE_LEN, 900), 0);
+	qb_log(LOG_INFO, "%s", text);
+	CHECK_EQ(strlen(last), 899);
+	CHECK_EQ(qb_log_ctl(QB_LOG_BLACKBOX, QB_LOG_CONF_ENABLED, QB_FALSE), 0);
+	CHECK_EQ(qb_log_ctl(t, QB_LOG_CONF_MAX_LINE_LEN, 300), 0);
+	qb_log(LOG_INFO, "%s", text);
+	CHECK_EQ(strlen(last), 299);
+	qb_log_fini();
+}
+
 int main(void)
 {
 	RUN(the_blackbox_has_no_descriptor);
@@ -236,5 +264,6 @@ int main(void)
 	RUN_OURS(a_dump_leaves_no_file_without_a_blackbox, "log-dump-errors");
 	RUN_OURS(dumps_from_a_signal_handler_are_complete_whatever_was_interrupted, "log-dump-stdout");
 	RUN_OURS(a_record_that_does_not_fit_is_skipped, "log-blackbox-oversized");
+	RUN(a_text_is_as_long_as_its_longest_target_allows);
 	return check_done();
 }

@@ -131,7 +131,9 @@ fn show<M: Message>(
     time: Stamp,
     message: &mut M,
 ) {
-    let text = message.text(if wanted == 0 { 512 } else { longest(live, wanted) });
+    // The blackbox has its own copy, but as in the reference its length counts too.
+    let blackbox = live.blackbox.as_ref().map_or(0, |blackbox| blackbox.bit & site.head.targets());
+    let text = message.text(if wanted == 0 { 512 } else { longest(live, wanted | blackbox) });
     if let Some(hook) = hook {
         as_shown(text, true, |text| hook(site, text));
     }
