@@ -87,13 +87,13 @@ pub fn fstat(fd: BorrowedFd<'_>) -> Result<Stat> {
     Ok(stat_of(&raw))
 }
 
-/// Sets owner and group, also by a descriptor of [`handle_path`].
+/// Sets owner and group, also by a descriptor that only names the file (`O_PATH`).
 pub fn fchown(fd: BorrowedFd<'_>, uid: u32, gid: u32) -> Result<()> {
     // SAFETY: the path is NUL-terminated, and empty: it is about the descriptor itself.
     check(unsafe { libc::fchownat(fd.as_raw_fd(), c"".as_ptr(), uid, gid, libc::AT_EMPTY_PATH) })
 }
 
-/// Sets the permission bits, also by a descriptor of [`handle_path`] where `/proc` is mounted.
+/// Sets the permission bits, also by a descriptor that only names the file (`O_PATH`), where `/proc` is mounted.
 pub fn fchmod(fd: BorrowedFd<'_>, mode: u32) -> Result<()> {
     // SAFETY: plain numbers.
     match check(unsafe { libc::fchmod(fd.as_raw_fd(), mode) }) {
