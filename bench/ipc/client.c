@@ -161,13 +161,13 @@ void client_rtt(qb_ipcc_connection_t *c, size_t size, struct pause pause, double
 /*
  * The same with think time, in turns with others. It warms up with as many round trips as above, and times four times as many: turns take
  * care of what disturbs the machine for half a second and more, but single disturbances hit one of us, and few samples have a 99th
- * percentile that is one of them or not.
+ * percentile that is one of them or not. With cold caches nobody asks for that.
  */
 void client_think_in_turns(qb_ipcc_connection_t *c, size_t size, struct pause pause, double seconds, struct rtt *r)
 {
 	struct iovec iov = request(REQ_ECHO, size, size);
 	double fit = seconds * 1e6 / pause.us;
-	unsigned warm_up = (unsigned)(fit / 2 / TURN_TIMED) + 1, turns = (unsigned)(fit * 4 / TURN_TIMED) + 1;
+	unsigned warm_up = (unsigned)(fit / 2 / TURN_TIMED) + 1, turns = (unsigned)(fit * (pause.cold ? 1 : 4) / TURN_TIMED) + 1;
 	uint64_t n = 0, busy = 0;
 
 	for (unsigned turn = 0; turn < warm_up + turns; turn++) {
