@@ -199,6 +199,33 @@ static void waiting_for_ever_ends_with_the_server(void)
 	}
 }
 
+static void *wait_for_an_event(void *connection)
+{
+	qb_ipcc_event_recv(connection, big, sizeof big, -1);
+	return NULL;
+}
+
+/* Row ipc-cancelled-receive: whoever left it has its turn for ever. Nothing else suffers. */
+static void a_cancelled_receive_hurts_nothing_but_its_kind(void)
+{
+	struct kit *k = begin();
+	qb_ipcc_connection_t *c = kit_connect(k, 8192);
+	pthread_t thread;
+	void *end = NULL;
+
+	CHECK_EQ(kit_echo(c, 64), 0);
+	CHECK_EQ(pthread_create(&thread, NULL, wait_for_an_event, c), 0);
+	kit_sleep_ms(100);
+	CHECK_EQ(pthread_cancel(thread), 0);
+	CHECK_EQ(pthread_join(thread, &end), 0);
+	CHECK(end == PTHREAD_CANCELED);
+	CHECK_EQ(kit_call(c, KIT_EVENT, 400, 0), 0);
+	CHECK_EQ_COMPAT(qb_ipcc_event_recv(c, big, sizeof big, 200), 400, -EAGAIN, "ipc-cancelled-receive");
+	CHECK_EQ(kit_echo(c, 64), 0);
+	qb_ipcc_disconnect(c);
+	kit_end(k);
+}
+
 static void note_signal(int number)
 {
 	(void)number;
@@ -414,6 +441,7 @@ int main(int argc, char **argv)
 		RUN_T(a_full_request_queue_is_reported_and_drains);
 		RUN_T(a_refused_asynchronous_connect_leaks_nothing);
 		RUN_T(long_names_are_cut_or_refused);
+		RUN_T(a_cancelled_receive_hurts_nothing_but_its_kind);
 		if (T == QB_IPC_SHM) {
 			RUN_T(exhausted_descriptors_fail_the_connect_cleanly);
 			RUN_T(a_buffer_too_small_leaves_the_message);
