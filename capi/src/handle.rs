@@ -113,18 +113,10 @@ pub fn null_errno<T>(e: Error) -> *mut T {
     std::ptr::null_mut()
 }
 
-/// Number of buffers that [`Parts`] holds without an allocation.
+/// Number of buffers that [`gather`] takes without an allocation.
 const INLINE: usize = 8;
 /// Largest number of buffers in one call, as for writev(2).
 const MOST: usize = 1024;
-
-/// A caller's array of buffers as byte slices.
-pub enum Parts<'a> {
-    /// Few buffers: no allocation.
-    Few([&'a [u8]; INLINE], usize),
-    /// Any number.
-    Many(Vec<&'a [u8]>),
-}
 
 /// Buffer `i` of an array.
 ///
@@ -138,59 +130,83 @@ unsafe fn part<'a>(iov: *const libc::iovec, i: usize) -> Result<&'a [u8]> {
     }
 }
 
-impl<'a> Parts<'a> {
-    /// [`Error::Invalid`] for a NULL array, too many buffers, or a NULL buffer with a length; [`Error::TooBig`] for a
-    /// buffer beyond any message's length, so that the sum of the lengths cannot wrap around.
-    ///
-    /// # Safety
-    /// `iov` is NULL or an array of `len` buffers that are readable during `'a`.
-    pub unsafe fn new(iov: *const libc::iovec, len: usize) -> Result<Self> {
-        if len > MOST || (iov.is_null() && len > 0) {
-            return Err(Error::Invalid);
-        }
+/// Hands a caller's array of buffers to `with` as byte slices.
+///
+/// [`Error::Invalid`] for a NULL array, too many buffers, or a NULL buffer with a length; [`Error::TooBig`] for a buffer beyond any
+/// message's length, so that the sum of the lengths cannot wrap around.
+///
+/// # Safety
+/// `iov` is NULL or an array of `len` buffers that are readable during `'a`.
+#[inline]
+pub unsafe fn gather<'a, T>(
+    iov: *const libc::iovec,
+    len: usize,
+    with: impl FnOnce(&[&'a [u8]]) -> Result<T>,
+) -> Result<T> {
+    if iov.is_null() && len > 0 {
+        return Err(Error::Invalid);
+    }
+    let mut few: [&[u8]; INLINE] = [&[]; INLINE];
+    let Some(parts) = few.get_mut(..len) else {
+        // SAFETY: the caller's contract.
+        return with(&unsafe { gather_many(iov, len) }?);
+    };
+    for (i, slot) in parts.iter_mut().enumerate() {
         // SAFETY: buffer `i` is inside the array, and readable by the caller's contract.
-        let part = |i: usize| unsafe { part(iov, i) };
-        if len <= INLINE {
-            let mut few: [&[u8]; INLINE] = [&[]; INLINE];
-            for (i, slot) in few.iter_mut().enumerate().take(len) {
-                *slot = part(i)?;
-            }
-            return Ok(Self::Few(few, len));
-        }
-        (0..len).map(part).collect::<Result<Vec<_>>>().map(Self::Many)
+        *slot = unsafe { part(iov, i) }?;
     }
+    with(parts)
+}
 
-    /// The buffers before the first one that [`Parts::new`] would refuse; its error if that is the very first.
-    ///
-    /// # Safety
-    /// As for [`Parts::new`].
-    pub unsafe fn leading(iov: *const libc::iovec, len: usize) -> Result<Self> {
-        let len = len.min(MOST);
-        let good = if iov.is_null() {
-            len
-        } else {
-            // SAFETY: buffer `i` is inside the array, and readable by the caller's contract.
-            (0..len).take_while(|&i| unsafe { part(iov, i) }.is_ok()).count().max(len.min(1))
-        };
-        // SAFETY: `good` is at most the `len` that the caller vouches for.
-        unsafe { Self::new(iov, good) }
+/// More buffers than fit.
+///
+/// # Safety
+/// As for [`gather`].
+#[cold]
+unsafe fn gather_many<'a>(iov: *const libc::iovec, len: usize) -> Result<Vec<&'a [u8]>> {
+    if len > MOST {
+        return Err(Error::Invalid);
     }
+    // SAFETY: buffer `i` is inside the array, and readable by the caller's contract.
+    (0..len).map(|i| unsafe { part(iov, i) }).collect()
+}
 
-    /// Whether there is not one byte in them.
-    pub fn is_empty(&self) -> bool {
-        self.as_slice().iter().all(|part| part.is_empty())
-    }
+/// The same with the buffers before the first one that [`gather`] would refuse; its error if that is the very first.
+///
+/// # Safety
+/// As for [`gather`].
+pub unsafe fn gather_leading<'a, T>(
+    iov: *const libc::iovec,
+    len: usize,
+    with: impl FnOnce(&[&'a [u8]]) -> Result<T>,
+) -> Result<T> {
+    let len = len.min(MOST);
+    let good = if iov.is_null() {
+        len
+    } else {
+        // SAFETY: buffer `i` is inside the array, and readable by the caller's contract.
+        (0..len).take_while(|&i| unsafe { part(iov, i) }.is_ok()).count().max(len.min(1))
+    };
+    // SAFETY: `good` is at most the `len` that the caller vouches for.
+    unsafe { gather(iov, good, with) }
+}
 
-    /// Sends what was gathered with `send`; where there is nothing, nothing is sent.
-    pub fn send_with(parts: Result<Self>, send: impl FnOnce(&[&'a [u8]]) -> Result<usize>) -> ssize_t {
-        count(parts.and_then(|parts| if parts.is_empty() { Ok(0) } else { send(parts.as_slice()) }))
-    }
+/// Whether there is not one byte in them.
+#[inline]
+pub fn all_empty(parts: &[&[u8]]) -> bool {
+    parts.iter().all(|part| part.is_empty())
+}
 
-    /// The slices.
-    pub fn as_slice(&self) -> &[&'a [u8]] {
-        match self {
-            Self::Few(few, len) => &few[..*len],
-            Self::Many(many) => many,
-        }
-    }
+/// Sends what was gathered with `send`; where there is nothing, nothing is sent.
+///
+/// # Safety
+/// As for [`gather`].
+#[inline]
+pub unsafe fn gather_and_send<'a>(
+    iov: *const libc::iovec,
+    len: usize,
+    send: impl FnOnce(&[&'a [u8]]) -> Result<usize>,
+) -> ssize_t {
+    // SAFETY: the caller's contract.
+    count(unsafe { gather(iov, len, |parts| if all_empty(parts) { Ok(0) } else { send(parts) }) })
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //! `qb/qbipc_ext.h`: messages in place and in batches. The reference has no such header.
 
-use crate::handle::{BAD_ARG, Parts, borrow, count};
+use crate::handle::{BAD_ARG, borrow, count, gather_leading};
 use crate::ipcs_bridge::{arc, qb_ipcs_connection_t};
 use crate::qbipcc::{open, qb_ipcc_connection_t};
 use libc::{c_void, iovec, size_t, ssize_t};
@@ -112,13 +112,10 @@ pub unsafe extern "C" fn qb_ipcc_send_many(
     msgs: *const iovec,
     count: size_t,
 ) -> ssize_t {
+    // SAFETY: the caller's contract.
+    let Some(client) = (unsafe { open(c) }) else { return BAD_ARG };
     // SAFETY: the caller's contract; no more is read than there is.
-    match unsafe { (open(c), Parts::leading(msgs, count)) } {
-        (Some(client), messages) => {
-            crate::handle::count(messages.and_then(|m| client.send_many(m.as_slice())))
-        }
-        _ => BAD_ARG,
-    }
+    crate::handle::count(unsafe { gather_leading(msgs, count, |messages| client.send_many(messages)) })
 }
 
 /// Waits for the next response and shows it in place. It is the next one until it is released: in the meantime other
@@ -291,13 +288,10 @@ pub unsafe extern "C" fn qb_ipcs_event_send_many(
     msgs: *const iovec,
     count: size_t,
 ) -> ssize_t {
+    // SAFETY: the caller's contract.
+    let Some(connection) = (unsafe { arc(c) }) else { return BAD_ARG };
     // SAFETY: the caller's contract; no more is read than there is.
-    match unsafe { (arc(c), Parts::leading(msgs, count)) } {
-        (Some(connection), messages) => {
-            crate::handle::count(messages.and_then(|m| connection.send_events(m.as_slice())))
-        }
-        _ => BAD_ARG,
-    }
+    crate::handle::count(unsafe { gather_leading(msgs, count, |messages| connection.send_events(messages)) })
 }
 
 /// Whether messages travel in memory that both ends share and neither can shorten: the transport without copies.

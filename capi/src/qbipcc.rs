@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //! `qb/qbipcc.h`: IPC clients.
 
-use crate::handle::{BAD_ARG, Parts, borrow, count, cstr, message, null_errno, room, status};
+use crate::handle::{
+    BAD_ARG, all_empty, borrow, count, cstr, gather, gather_and_send, message, null_errno, room, status,
+};
 use libc::{c_char, c_int, c_void, gid_t, iovec, pid_t, size_t, ssize_t, uid_t};
 use qb::Error;
 use qb::ipc::{Client, Connecting, probe_datagram_size};
@@ -258,9 +260,10 @@ pub unsafe extern "C" fn qb_ipcc_sendv(
     iov_len: size_t,
 ) -> ssize_t {
     // SAFETY: the caller's contract.
-    match unsafe { (open(c), Parts::new(iov, iov_len)) } {
-        (Some(client), parts) => Parts::send_with(parts, |parts| client.send(parts)),
-        _ => BAD_ARG,
+    match unsafe { open(c) } {
+        // SAFETY: the caller's contract.
+        Some(client) => unsafe { gather_and_send(iov, iov_len, |parts| client.send(parts)) },
+        None => BAD_ARG,
     }
 }
 
@@ -315,17 +318,18 @@ pub unsafe extern "C" fn qb_ipcc_sendv_recv(
     ms_timeout: i32,
 ) -> ssize_t {
     // SAFETY: the caller's contract.
-    let (client, parts, buffer) =
-        match unsafe { (open(c), Parts::new(iov, iov_len as usize), room(msg_ptr, msg_len)) } {
-            (Some(client), Ok(parts), Some(buffer)) => (client, parts, buffer),
-            (Some(_), Err(e), Some(_)) => return -(e.errno() as ssize_t),
-            _ => return BAD_ARG,
-        };
-    count(if parts.is_empty() {
-        client.recv(buffer, ms_timeout)
-    } else {
-        client.send_recv(parts.as_slice(), buffer, ms_timeout)
-    })
+    let (Some(client), Some(buffer)) = (unsafe { (open(c), room(msg_ptr, msg_len)) }) else {
+        return BAD_ARG;
+    };
+    let exchange = |parts: &[&[u8]]| {
+        if all_empty(parts) {
+            client.recv(buffer, ms_timeout)
+        } else {
+            client.send_recv(parts, buffer, ms_timeout)
+        }
+    };
+    // SAFETY: the caller's contract.
+    count(unsafe { gather(iov, iov_len as usize, exchange) })
 }
 
 /// Waits for the next event and copies it.

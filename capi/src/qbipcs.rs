@@ -2,7 +2,7 @@
 //! `qb/qbipcs.h`: IPC services. The C types, and the application's functions as the engine's handler, are in
 //! `ipcs_bridge`.
 
-use crate::handle::{BAD_ARG, Parts, borrow, count, cstr, message, null_errno, status};
+use crate::handle::{BAD_ARG, borrow, count, cstr, gather_and_send, message, null_errno, status};
 use crate::ipcs_bridge::{
     CHandler, arc, handle, lend, qb_ipc_type, qb_ipcs_connection_stats, qb_ipcs_connection_stats_2,
     qb_ipcs_connection_t, qb_ipcs_poll_handlers, qb_ipcs_rate_limit, qb_ipcs_service_handlers,
@@ -223,9 +223,10 @@ pub unsafe extern "C" fn qb_ipcs_response_sendv(
     iov_len: size_t,
 ) -> ssize_t {
     // SAFETY: the caller's contract.
-    match unsafe { (lend(c), Parts::new(iov, iov_len)) } {
-        (Some(connection), parts) => Parts::send_with(parts, |parts| connection.send_response(parts)),
-        _ => BAD_ARG,
+    match unsafe { lend(c) } {
+        // SAFETY: the caller's contract.
+        Some(connection) => unsafe { gather_and_send(iov, iov_len, |parts| connection.send_response(parts)) },
+        None => BAD_ARG,
     }
 }
 
@@ -268,9 +269,10 @@ pub unsafe extern "C" fn qb_ipcs_event_sendv(
     iov_len: size_t,
 ) -> ssize_t {
     // SAFETY: the caller's contract.
-    match unsafe { (lend(c), Parts::new(iov, iov_len)) } {
-        (Some(connection), parts) => Parts::send_with(parts, |parts| connection.send_event(parts)),
-        _ => BAD_ARG,
+    match unsafe { lend(c) } {
+        // SAFETY: the caller's contract.
+        Some(connection) => unsafe { gather_and_send(iov, iov_len, |parts| connection.send_event(parts)) },
+        None => BAD_ARG,
     }
 }
 
