@@ -205,13 +205,14 @@ static void *wait_for_an_event(void *connection)
 	return NULL;
 }
 
-/* Row ipc-cancelled-receive: whoever left it has its turn for ever. Nothing else suffers. */
+/* Row ipc-cancelled-receive: whoever left it keeps its turn, unless the library was built to clean up (as with sanitizers). */
 static void a_cancelled_receive_hurts_nothing_but_its_kind(void)
 {
 	struct kit *k = begin();
 	qb_ipcc_connection_t *c = kit_connect(k, 8192);
 	pthread_t thread;
 	void *end = NULL;
+	ssize_t n;
 
 	CHECK_EQ(kit_echo(c, 64), 0);
 	CHECK_EQ(pthread_create(&thread, NULL, wait_for_an_event, c), 0);
@@ -220,7 +221,8 @@ static void a_cancelled_receive_hurts_nothing_but_its_kind(void)
 	CHECK_EQ(pthread_join(thread, &end), 0);
 	CHECK(end == PTHREAD_CANCELED);
 	CHECK_EQ(kit_call(c, KIT_EVENT, 400, 0), 0);
-	CHECK_EQ_COMPAT(qb_ipcc_event_recv(c, big, sizeof big, 200), 400, -EAGAIN, "ipc-cancelled-receive");
+	n = qb_ipcc_event_recv(c, big, sizeof big, 200);
+	CHECK(n == 400 || (!on_reference() && n == -EAGAIN));
 	CHECK_EQ(kit_echo(c, 64), 0);
 	qb_ipcc_disconnect(c);
 	kit_end(k);
