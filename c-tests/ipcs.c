@@ -454,12 +454,10 @@ static void an_oversized_response_is_refused_or_arrives(void)
 	for (int pieces = 0; pieces < 2; pieces++) {
 		k->last_send = 0;
 		CHECK_EQ(kit_send(c, KIT_RESPONSE, 12400, pieces), sizeof(struct kit_request));
-		KIT_WAIT(k->last_send != 0);
+		KIT_WAIT(k->last_send == 12400 || k->last_send < 0); /* the 64 of an echo may still come */
 		if (k->last_send == 12400) {
 			CHECK_EQ(qb_ipcc_recv(c, big, sizeof big, -1), 12400);
 			CHECK(kit_filled(big, 12400, 12400));
-		} else {
-			CHECK(k->last_send < 0);
 		}
 		CHECK_EQ(kit_echo(c, 64), 0);
 	}
