@@ -151,6 +151,7 @@ static bool group_wanted(const char *group)
 {
 	static const char *const cells[] = { "rtt-64/p50", "rtt-64/p99", "rtt-64/mean", "rtt-64/cpu", "rtt-4k/p50", "rtt-4k/p99", "rtt-4k/mean",
 		"rtt-128k/p50", "rtt-128k/p99", "rtt-128k/mean", "rtt-64-think-1ms/p50", "rtt-64-think-1ms/p99", "rtt-64-think-1ms/mean",
+		"rtt-64-think-1ms-cold/p50", "rtt-64-think-1ms-cold/mean",
 		"oneway-64", "oneway-4k", "oneway-128k", "events-64", "events-4k", "connect" };
 
 	for (size_t i = 0; i < sizeof cells / sizeof *cells; i++) {

@@ -11,15 +11,14 @@ import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
-NAMES = "rtt-64-think-1ms", "rtt-64-think-1ms-cold"
+NAMES = [f"rtt-64-think-1ms{cell}" for cell in ("/p50", "/p99", "/mean", "-cold/p50", "-cold/mean")]
 CELLS = "rtt-64-think-1ms*"
 OTHERS = f"!*/{CELLS}"  # one more --only for the program, which leaves the other cells
 LIMIT = 300  # seconds
 
 
 def wanted(group, only):
-    return not group.endswith("-memory") and any(
-        fnmatch.fnmatchcase(f"{group}/{name}/{value}", only) for name in NAMES for value in ("p50", "p99", "mean"))
+    return not group.endswith("-memory") and any(fnmatch.fnmatchcase(f"{group}/{name}", only) for name in NAMES)
 
 
 def start(column, command, before, after):

@@ -28,7 +28,7 @@ bench: $(BENCH_BINARIES)
 	bench/run $(if $(ONLY),--only '$(ONLY)') $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(QUICK),--quick) $(if $(MIXED),--mixed) $(if $(BUSY),--busy $(BUSY)) \
 	    $(if $(MARKDOWN),--markdown $(MARKDOWN)) $(if $(SVG),--svg $(SVG)) $(BENCH_ARGS) $(BENCH_PROGRAMS)
 
-# The published figures: every column, many rounds, about three quarters of an hour.
+# The published figures: every column, many rounds, about half an hour; ROUNDS=2 took eleven and a half minutes.
 .PHONY: bench-docs
 bench-docs: $(BENCH_BINARIES)
 	@mkdir -p docs/bench
