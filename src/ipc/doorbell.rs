@@ -8,6 +8,7 @@
 //! before sleeping (`Balance::credit`).
 
 use crate::limits;
+use crate::sync::{AtomicU32, Ordering::Relaxed};
 use crate::sys::socket;
 use crate::{Error, Result};
 use std::os::fd::BorrowedFd;
@@ -111,19 +112,35 @@ pub(super) struct Outstanding {
     owed: u32,
     /// Times that the socket takes something for certain.
     room: u32,
+    /// Answers that were seen when that was found out.
+    answers: u32,
+    /// Messages so far. It may wrap, as do the answers.
+    sent: u32,
+    /// Answers that are still to come and tell nothing: to messages whose bytes the kernel knew of when it was asked, and to all but
+    /// one of those that were announced together, as only one took room.
+    idle: u32,
     /// Bytes of the socket's send buffer, once they are known.
     buffer: usize,
 }
 
 impl Outstanding {
-    /// Whether one more message can be announced at once. Asks the kernel now and then.
+    /// Whether one more message can be announced at once. Asks the kernel now and then, unless each message is answered:
+    /// `answers` counts the answers that came, and who has answered a message has taken its byte or is about to.
     #[inline]
-    pub fn has_room(&mut self, stream: BorrowedFd<'_>) -> bool {
-        self.room > 0 || self.look_for_room(stream)
+    pub fn has_room(&mut self, stream: BorrowedFd<'_>, answers: &AtomicU32) -> bool {
+        self.room > 0 || self.look_for_room(stream, answers.load(Relaxed))
     }
 
     #[cold]
-    fn look_for_room(&mut self, stream: BorrowedFd<'_>) -> bool {
+    fn look_for_room(&mut self, stream: BorrowedFd<'_>, answers: u32) -> bool {
+        let answered = answers.wrapping_sub(std::mem::replace(&mut self.answers, answers));
+        let most = u32::try_from(self.buffer / COST).unwrap_or(u32::MAX);
+        self.room = answered.saturating_sub(self.idle).min(most);
+        self.idle = self.idle.saturating_sub(answered);
+        self.room > 0 || self.ask_for_room(stream)
+    }
+
+    fn ask_for_room(&mut self, stream: BorrowedFd<'_>) -> bool {
         if self.buffer == 0 {
             self.buffer = socket::send_buffer(stream).unwrap_or(0);
         }
@@ -133,6 +150,7 @@ impl Outstanding {
             (all, Ok(used)) if used < all => u32::try_from((all - used) / COST).unwrap_or(u32::MAX).max(1),
             (_, Ok(_)) => 0,
         };
+        self.idle = self.sent.wrapping_sub(self.answers);
         self.room > 0
     }
 
@@ -140,6 +158,7 @@ impl Outstanding {
     pub fn ring(&mut self, stream: BorrowedFd<'_>) -> Result<bool> {
         if self.owed == 0 {
             self.room = self.room.saturating_sub(1);
+            self.sent = self.sent.wrapping_add(1);
             match socket::send(stream, &[0]) {
                 Ok(_) => return Ok(true),
                 failed => {
@@ -153,7 +172,10 @@ impl Outstanding {
 
     /// Rings for many messages at once, as [`Outstanding::ring`].
     pub fn ring_times(&mut self, times: usize, stream: BorrowedFd<'_>) -> Result<bool> {
-        self.owed = self.owed.saturating_add(u32::try_from(times).unwrap_or(u32::MAX));
+        let times = u32::try_from(times).unwrap_or(u32::MAX);
+        self.owed = self.owed.saturating_add(times);
+        self.sent = self.sent.wrapping_add(times);
+        self.idle = self.idle.saturating_add(times.saturating_sub(1));
         self.flush(stream)
     }
 
@@ -263,7 +285,7 @@ mod tests {
         let mut bells = Outstanding::default();
         for round in 0..3 {
             let mut rung = 0;
-            while bells.has_room(own.as_fd()) {
+            while bells.has_room(own.as_fd(), &AtomicU32::new(0)) {
                 assert_eq!(bells.ring(own.as_fd()), Ok(true), "byte {rung} of round {round}");
                 rung += 1;
             }
@@ -272,6 +294,94 @@ mod tests {
             while take(peer.as_fd(), CHUNK).unwrap() > 0 {}
             assert_eq!(bells.flush(own.as_fd()), Ok(true));
         }
+    }
+
+    #[test]
+    fn answers_make_room_for_as_many_messages() {
+        let (_peer, own) = pair();
+        let (mut bells, answers) = (Outstanding::default(), AtomicU32::new(0));
+        let ring_all = |bells: &mut Outstanding| {
+            let mut rung = 0;
+            while bells.has_room(own.as_fd(), &answers) {
+                bells.ring(own.as_fd()).unwrap();
+                rung += 1;
+            }
+            rung
+        };
+        let most = ring_all(&mut bells);
+        assert_eq!(ring_all(&mut bells), 0, "the bytes are still there, and there was no answer");
+        answers.store(5, Relaxed);
+        assert_eq!(ring_all(&mut bells), 0, "the kernel has said so after it knew of all that these answer");
+        answers.store(most, Relaxed);
+        assert_eq!(ring_all(&mut bells), 0);
+        // From here on the kernel has no part in it: it says that there is no room.
+        bells.room = 3;
+        assert_eq!(ring_all(&mut bells), 3);
+        bells.idle = 0;
+        answers.store(most + 3, Relaxed);
+        assert_eq!(ring_all(&mut bells), 3);
+        assert_eq!(ring_all(&mut bells), 0, "each answer counts once");
+        bells.idle = 0;
+        bells.ring_times(7, own.as_fd()).unwrap();
+        answers.store(most + 3 + 6, Relaxed);
+        assert_eq!(ring_all(&mut bells), 0, "seven messages took room once");
+        bells.idle = 0;
+        answers.store(u32::MAX, Relaxed);
+        assert!(bells.has_room(own.as_fd(), &answers));
+        assert!(bells.room <= most, "no more than there was once");
+    }
+
+    /// A server that takes bytes late, but no later than with 50 answered messages, a client that sends what it likes.
+    #[test]
+    fn where_there_is_said_to_be_room_a_byte_is_sent() {
+        let mut seed = 1_u32;
+        let mut random = |below: u32| {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (seed >> 16) % below
+        };
+        let (peer, own) = pair();
+        let (mut bells, answers) = (Outstanding::default(), AtomicU32::new(0));
+        // Messages that wait, whether each wants an answer; bytes of those that were handled; answers on their way.
+        let (mut queue, mut handled, mut coming) = (std::collections::VecDeque::new(), 0, 0);
+        for step in 0..200_000 {
+            // Now and then the server stops, and now and then the client leaves answers where they are.
+            let (server, client) = (step / 500 % 4 < 2, step / 500 % 4 != 1);
+            match random(6) {
+                0..=2 if bells.has_room(own.as_fd(), &answers) => {
+                    let times = if random(8) == 0 { 1 + random(100) } else { 1 };
+                    let sent = if times == 1 {
+                        bells.ring(own.as_fd())
+                    } else {
+                        bells.ring_times(times as usize, own.as_fd())
+                    };
+                    assert_eq!(sent, Ok(true), "step {step}");
+                    // Phases in which all is answered, nothing, or some.
+                    let asks = |r: u32| r < [0, 8, 4][step / 1000 % 3];
+                    queue.extend((0..times).map(|_| asks(random(8))));
+                }
+                3 if server => {
+                    for answer in queue.drain(..queue.len().min(random(80) as usize)) {
+                        coming += u32::from(answer);
+                        handled += 1;
+                        if handled == 50 {
+                            assert_eq!(take(peer.as_fd(), handled), Ok(50));
+                            handled = 0;
+                        }
+                    }
+                }
+                4 if server && handled > 0 => {
+                    assert_eq!(take(peer.as_fd(), handled), Ok(handled));
+                    handled = 0;
+                }
+                5 if client && coming > 0 => {
+                    let taken = 1 + random(coming);
+                    coming -= taken;
+                    answers.fetch_add(taken, Relaxed);
+                }
+                _ => {}
+            }
+        }
+        assert!(answers.load(Relaxed) > 10_000);
     }
 
     #[test]

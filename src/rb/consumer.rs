@@ -7,6 +7,7 @@ use super::{Chunk, RingFiles, Trusted};
 use crate::ring::{Reader, Words};
 use crate::shm;
 use crate::sys::fork;
+use crate::sys::mmap::Touch;
 use crate::{Error, Result};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -57,9 +58,9 @@ impl Consumer {
         fork::watch();
         Self {
             reader: Reader::private(Arc::clone(&files)),
+            ahead: Ahead::new(Touch::Read),
             files,
             lent: false,
-            ahead: Ahead::default(),
             forks: fork::count(),
         }
     }

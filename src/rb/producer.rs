@@ -6,6 +6,7 @@ use super::ahead::Ahead;
 use crate::ring::Writer;
 use crate::shm;
 use crate::sys::fork;
+use crate::sys::mmap::Touch;
 use crate::util::parts::total_len;
 use crate::{Error, Result};
 use std::sync::Arc;
@@ -28,7 +29,7 @@ impl Producer {
         fork::watch();
         Self {
             writer: Writer::private(Arc::clone(&files)),
-            ahead: Ahead::default(),
+            ahead: Ahead::new(Touch::Write),
             files,
             forks: fork::count(),
         }

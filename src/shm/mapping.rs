@@ -3,7 +3,7 @@
 //! copied, and a plain slice costs a [`Trusted`] token.
 
 use super::{SharedWord, guard};
-use crate::sys::mmap::Pages;
+use crate::sys::mmap::{Pages, Touch};
 use crate::{Error, Result};
 use std::marker::PhantomData;
 use std::os::fd::BorrowedFd;
@@ -94,8 +94,8 @@ impl Mapping {
     /// Saves the page faults of the first use of what lies from `start`, a multiple of the page size, to `end`. No more than that: where
     /// it fails there are faults as usual. [`Error::Os`] says why.
     #[cold]
-    pub fn populate(&self, start: usize, end: usize) -> Result<()> {
-        self.pages.populate(start, end)
+    pub fn populate(&self, start: usize, end: usize, touch: Touch) -> Result<()> {
+        self.pages.populate(start, end, touch)
     }
 
     /// The address of `len` bytes at `offset`; None when they are not all inside.

@@ -2,6 +2,7 @@
 //! Owned memory mappings of files: once, or twice back to back. Addresses only; what the bytes mean is `shm`'s business.
 
 use crate::{Error, Result};
+use libc::c_int;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,6 +19,16 @@ pub fn page_size() -> usize {
     let size = usize::try_from(asked).ok().filter(|n| n.is_power_of_two()).unwrap_or(4096);
     SIZE.store(size, Ordering::Relaxed);
     size
+}
+
+/// How pages are touched that are mapped before their use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
+pub enum Touch {
+    /// Fewer faults, where somebody else has touched the pages of the file before.
+    Read = libc::MADV_POPULATE_READ,
+    /// Faster for who is the first.
+    Write = libc::MADV_POPULATE_WRITE,
 }
 
 /// Pages mapped read-write and shared from a file; unmapped on drop. The address and the length never change.
@@ -99,16 +110,14 @@ impl Pages {
         NonNull::new(base.cast()).map(|base| Self { base, span }).ok_or(Error::NoMemory)
     }
 
-    /// Has the kernel map the pages from `start` (a multiple of the page size) to `end`, as if each had been written to. The contents
+    /// Has the kernel map the pages from `start` (a multiple of the page size) to `end`, as if each had been touched. The contents
     /// stay. EFAULT where the file has no such page, without SIGBUS; EINVAL before Linux 5.14.
-    pub fn populate(&self, start: usize, end: usize) -> Result<()> {
+    pub fn populate(&self, start: usize, end: usize, touch: Touch) -> Result<()> {
         if start >= end || end > self.span {
             return Err(Error::Invalid);
         }
         // SAFETY: inside of our own mapping (checked), whose contents this advice does not change.
-        let got = unsafe {
-            libc::madvise(self.base.as_ptr().add(start).cast(), end - start, libc::MADV_POPULATE_WRITE)
-        };
+        let got = unsafe { libc::madvise(self.base.as_ptr().add(start).cast(), end - start, touch as c_int) };
         if got == 0 { Ok(()) } else { Err(Error::last_os()) }
     }
 

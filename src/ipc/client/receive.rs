@@ -5,7 +5,7 @@ use super::{Client, GONE, Links, Spin, lock_responses_until, lock_until};
 use crate::ipc::dgram::Channel;
 use crate::ipc::spin::Peer;
 use crate::rb::{Chunk, Consumer};
-use crate::sync::Mutex;
+use crate::sync::{AtomicU32, Mutex, Ordering::Relaxed};
 use crate::sys::fd::{Deadline, poll_one, poll_or_signal, poll_two};
 use crate::sys::socket;
 use crate::{Error, Result};
@@ -27,7 +27,7 @@ impl Client {
     pub fn recv(&self, buffer: &mut [u8], ms: i32) -> Result<usize> {
         let received = match &self.links {
             Links::Sealed { segment, responses, .. } => self.recv_from_lane(segment, responses, buffer, ms),
-            Links::Shm { responses, .. } => self.response_from_ring(responses, buffer, ms),
+            Links::Shm { responses, answers, .. } => self.response_from_ring(responses, answers, buffer, ms),
             Links::Socket { requests, responses, .. } => {
                 self.response_from_socket(requests, responses, buffer, ms)
             }
@@ -38,6 +38,7 @@ impl Client {
     fn response_from_ring(
         &self,
         responses: &Mutex<(Consumer, Spin)>,
+        answers: &AtomicU32,
         buffer: &mut [u8],
         ms: i32,
     ) -> Result<usize> {
@@ -45,7 +46,9 @@ impl Client {
         let mut guard = lock_responses_until(responses, deadline)?;
         self.in_place.response.ensure_free()?;
         let (ring, spin) = &mut *guard;
-        self.recv_from_ring(ring, spin, buffer, deadline)
+        let received = self.recv_from_ring(ring, spin, buffer, deadline)?;
+        answers.store(answers.load(Relaxed).wrapping_add(1), Relaxed);
+        Ok(received)
     }
 
     #[inline(never)]

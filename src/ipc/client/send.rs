@@ -4,7 +4,7 @@
 use super::{Client, GONE, Links};
 use crate::ipc::doorbell::Outstanding;
 use crate::ipc::sealed::{Bell, Talker};
-use crate::sync::Ordering::Relaxed;
+use crate::sync::{AtomicU32, Ordering::Relaxed};
 use crate::sys::clock;
 use crate::sys::fd::{Deadline, poll_one};
 use crate::util::parts::total_len;
@@ -55,14 +55,14 @@ impl Client {
                 let sent = lane.send(parts, self.stream.as_fd()).map_err(|e| self.without_room(e))?;
                 self.told(&mut lane, sent.bell).map(|()| sent.bytes)
             }
-            Links::Shm { rings, requests, .. } => {
+            Links::Shm { rings, requests, answers, .. } => {
                 if !rings.server_holds() {
                     return Err(Error::Disconnected);
                 }
                 let mut guard = requests.lock();
                 ensure_turn()?;
                 let (ring, bells) = &mut *guard;
-                ensure_bell(bells, self.stream.as_fd())?;
+                ensure_bell(bells, self.stream.as_fd(), answers)?;
                 let sent = ring.send(parts)?;
                 // The message is on its way whatever happens here: should its byte find no room after all, it is left to a later call.
                 if !bells.ring(self.stream.as_fd())? {
@@ -131,22 +131,30 @@ impl Client {
 /// Ready for one more message on a wire whose server may look at nothing but the bytes: there is room for its byte, perhaps
 /// after waiting a little. A server that has not even taken the bytes of earlier messages gets no more: [`Error::Busy`].
 #[inline]
-pub(super) fn ensure_bell(bells: &mut Outstanding, stream: BorrowedFd<'_>) -> Result<()> {
+pub(super) fn ensure_bell(
+    bells: &mut Outstanding,
+    stream: BorrowedFd<'_>,
+    answers: &AtomicU32,
+) -> Result<()> {
     if bells.any() && !flush_bells(bells, stream)? {
         return Err(Error::Busy);
     }
-    if bells.has_room(stream) || wait_for_room(bells, stream)? { Ok(()) } else { Err(Error::Busy) }
+    if bells.has_room(stream, answers) || wait_for_room(bells, stream, answers)? {
+        Ok(())
+    } else {
+        Err(Error::Busy)
+    }
 }
 
 #[cold]
-fn wait_for_room(bells: &mut Outstanding, stream: BorrowedFd<'_>) -> Result<bool> {
+fn wait_for_room(bells: &mut Outstanding, stream: BorrowedFd<'_>, answers: &AtomicU32) -> Result<bool> {
     let deadline = Deadline::after(limits::DOORBELL_RETRY);
     while !deadline.passed() && poll_one(stream, libc::POLLOUT, deadline.left())? & GONE == 0 {
-        if bells.has_room(stream) {
+        if bells.has_room(stream, answers) {
             return Ok(true);
         }
     }
-    Ok(bells.has_room(stream))
+    Ok(bells.has_room(stream, answers))
 }
 
 /// One byte for each message just published. They are on their way whatever happens here: when the socket stays full
