@@ -6,7 +6,7 @@ use crate::sys::mmap::{Touch, page_size};
 
 /// Most bytes that are mapped before they are needed. Who waits for the message waits for this, about a microsecond a page.
 const MOST: usize = 256 << 10;
-/// Each step is so many times what is mapped already: rare steps matter less than short ones to all but the slowest of 500 messages.
+/// Each step is so many times what is mapped already. Short steps would be frequent enough to decide the 99th percentile of round trips.
 const GROWTH: usize = 16;
 
 /// How far one end has come in the data area. It has the kernel map what comes next, in steps that grow, so that a connection with few
