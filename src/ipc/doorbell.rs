@@ -331,6 +331,28 @@ mod tests {
         assert!(bells.room <= most, "no more than there was once");
     }
 
+    #[test]
+    fn whoever_answers_and_takes_no_byte_leaves_bytes_outstanding() {
+        let (peer, own) = pair();
+        let (mut bells, answers) = (Outstanding::default(), AtomicU32::new(0));
+        let (mut rung, mut sent) = (0, true);
+        while sent {
+            assert!(bells.has_room(own.as_fd(), &answers), "the answers say so");
+            sent = bells.ring(own.as_fd()).unwrap();
+            rung += 1;
+            answers.fetch_add(1, Relaxed);
+        }
+        assert!(bells.any(), "the last one has to be sent before another message is");
+        assert_eq!(bells.flush(own.as_fd()), Ok(false));
+        let mut taken = 0;
+        while let Ok(n @ 1..) = take(peer.as_fd(), CHUNK) {
+            taken += n;
+        }
+        assert_eq!(taken, rung - 1);
+        assert_eq!(bells.flush(own.as_fd()), Ok(true));
+        assert_eq!(take(peer.as_fd(), CHUNK), Ok(1), "none is lost");
+    }
+
     /// A server that takes bytes late, but no later than with 50 answered messages, a client that sends what it likes.
     #[test]
     fn where_there_is_said_to_be_room_a_byte_is_sent() {

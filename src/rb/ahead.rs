@@ -4,7 +4,8 @@
 use super::RingFiles;
 use crate::sys::mmap::{Touch, page_size};
 
-/// Most bytes that are mapped before they are needed. Who waits for the message waits for this, about a microsecond a page.
+/// Most bytes that are mapped before they are needed. Who waits for the message waits for this, some 30 us where the other end has
+/// touched the pages before and 95 where not.
 const MOST: usize = 256 << 10;
 /// Each step is so many times what is mapped already. Short steps would be frequent enough to decide the 99th percentile of round trips.
 const GROWTH: usize = 16;
