@@ -29,10 +29,10 @@ static const char *const answer_names[] = {
 enum { /* what is wrong afterwards */
 	B_SERVE, B_SILENT, B_STOP, B_EXIT, B_CLOSE, B_WORD, B_FLIP, B_DATA_FLIP, B_COUNTS, B_BIG_CHUNK, B_BAD_SIZE, B_BAD_MAGIC,
 	B_BELLS, B_BELL_FLOOD, B_EVENT_NO_BELL, B_CUT_HEADERS, B_CUT_DATA, B_CUT_IN_USE, B_DELETE, B_LINKS, B_LENGTHS, B_STRANGER,
-	B_FLOW
+	B_FLOW, B_NO_BYTE
 };
 
-enum { FILLS = 1 }; /* row->c with B_STOP and B_SILENT: the client sends until it is told to stop */
+enum { FILLS = 1 }; /* row->c with B_STOP, B_SILENT and B_NO_BYTE: the client sends until it is told to stop */
 
 static char fake_dir[300];
 
@@ -249,7 +249,9 @@ static int fake_request(const struct row *row)
 	if (wire_take(&w.ring[R_REQUEST], msg, sizeof msg, 1) < 0) {
 		return 0;
 	}
-	(void)!recv(w.stream, &byte, 1, MSG_DONTWAIT);
+	if (row->b != B_NO_BYTE) {
+		(void)!recv(w.stream, &byte, 1, MSG_DONTWAIT);
+	}
 	return 1;
 }
 
@@ -373,7 +375,8 @@ static void misbehave(const struct row *row)
 			break;
 		default: break;
 		}
-		if (row->b == B_SERVE || row->b == B_FLIP || row->b == B_DATA_FLIP || row->b == B_WORD || row->b == B_FLOW) {
+		if (row->b == B_SERVE || row->b == B_FLIP || row->b == B_DATA_FLIP || row->b == B_WORD || row->b == B_FLOW ||
+		    row->b == B_NO_BYTE) {
 			if (fake_request(row)) {
 				fake_send(row, R_RESPONSE, sizeof(struct wire_msg), sizeof(struct wire_msg), 0);
 				fake_send(row, R_EVENT, sizeof(struct wire_msg), sizeof(struct wire_msg), 1);
@@ -381,7 +384,7 @@ static void misbehave(const struct row *row)
 				continue;
 			}
 			sched_yield();
-			if (served > 0 && row->b == B_SERVE) {
+			if (served > 0 && (row->b == B_SERVE || row->b == B_NO_BYTE)) {
 				wire_ms(1);
 			}
 			continue;
@@ -566,6 +569,7 @@ static void server_rows(void)
 	add(QB_IPC_SHM, REVERSE, fake_server, A_FINE, B_COUNTS, 1, "counts for nothing");
 	add(QB_IPC_SHM, REVERSE, fake_server, A_FINE, B_COUNTS, INT32_MAX, "2^31-1 counts for nothing");
 	add(QB_IPC_SHM, REVERSE, fake_server, A_FINE, B_BIG_CHUNK, 0, "messages larger than the buffer");
+	add(QB_IPC_SHM, REVERSE | WORKS, fake_server, A_FINE, B_NO_BYTE, FILLS, "server answers, and leaves the bytes of requests where they are");
 	add(QB_IPC_SHM, REVERSE, fake_server, A_FINE, B_EVENT_NO_BELL, 0, "events without bytes");
 	add(QB_IPC_SHM, REVERSE, fake_server, A_FINE, B_CUT_HEADERS, 4096, "headers cut to 4096");
 	add(QB_IPC_SHM, REVERSE, fake_server, A_FINE, B_CUT_DATA, 0, "data cut to 0");
