@@ -490,6 +490,7 @@ static inline void run_scenarios(void)
 	RUN_T(a_receive_beside_another_one_times_out_as_always);
 	if (T == QB_IPC_SHM) {
 		RUN_T(each_request_to_a_busy_server_is_handled);
+		RUN_T(requests_that_follow_many_answers_are_handled);
 	}
 	RUN_T(both_sides_know_who_the_other_is);
 	RUN_T(the_server_enforces_its_buffer_size);

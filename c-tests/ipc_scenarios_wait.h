@@ -31,6 +31,45 @@ static void each_request_to_a_busy_server_is_handled(void)
 	kit_end(k);
 }
 
+/* A server takes the bytes of many requests together, some time after it has answered them, and may answer one several times.
+ * Nothing of that may leave it waiting for a byte. */
+static void requests_that_follow_many_answers_are_handled(void)
+{
+	struct kit *k = begin();
+	qb_ipcc_connection_t *c = kit_connect(k, 65536), *other;
+	int sent = 0;
+
+	kit_rate(k, QB_IPCS_RATE_FAST);
+	for (int i = 0; i < 10; i++) {
+		CHECK_EQ(kit_send(c, KIT_ANSWERS, 20, 0), sizeof(struct kit_request));
+	}
+	CHECK_EQ(kit_send(c, KIT_SLEEP, 700, 0), sizeof(struct kit_request));
+	while (sent < 150 && kit_send(c, KIT_EVENT, 64, 0) == sizeof(struct kit_request)) {
+		sent++;
+	}
+	for (int i = 0; i < 200; i++) {
+		CHECK_EQ(qb_ipcc_recv(c, big, sizeof big, 10000), sizeof(struct kit_reply));
+	}
+	while (sent < 700 && kit_send(c, KIT_EVENT, 64, 0) == sizeof(struct kit_request)) {
+		sent++;
+	}
+	CHECK(sent > 200);
+	for (int i = 0; i < sent; i++) {
+		ssize_t n = qb_ipcc_event_recv(c, big, sizeof big, 10000);
+
+		if (n != 64) {
+			CHECK_EQ(n, 64);
+			printf("  event %d of %d\n", i, sent);
+			break;
+		}
+	}
+	other = kit_connect(k, 8192);
+	CHECK_EQ(kit_echo(other, 64), 0); /* nobody has to wait for a byte of `c` */
+	qb_ipcc_disconnect(other);
+	qb_ipcc_disconnect(c);
+	kit_end(k);
+}
+
 static void is_interrupted(int number)
 {
 	(void)number;

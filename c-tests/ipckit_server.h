@@ -348,6 +348,11 @@ static inline int32_t ks_command(qb_ipcs_connection_t *c, const struct kit_reque
 	case KIT_SLEEP:
 		usleep((useconds_t)a * 1000);
 		break;
+	case KIT_ANSWERS:
+		for (int i = 1; i < a; i++) {
+			ks_reply(c, r->hdr.id, i);
+		}
+		break;
 	case KIT_EVENTS:
 		ks_reply(c, r->hdr.id, 0);
 		for (unsigned i = 0; i < 64; i++) {

@@ -39,6 +39,7 @@ enum kit_command {
 	KIT_USE_KEPT,	    /* sends on the kept connection: kit.probe[0..3], then drops it */
 	KIT_SELF_CHECK,	    /* checks the getters and setters in the server */
 	KIT_ITERATE,	    /* value: number of connections that first_get/next_get show; checks the newest is first */
+	KIT_ANSWERS,	    /* arg0 answers */
 	KIT_HOLD,	    /* no answer now; the answer is sent from a job of the next turn */
 };
 

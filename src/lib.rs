@@ -31,6 +31,7 @@ pub mod hdb;
 #[cfg(not(loom))]
 pub mod ipc;
 pub mod lane;
+#[cfg(not(loom))]
 pub mod limits;
 #[cfg(not(loom))]
 pub mod log;

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-//! Every cap of the library, each with the attack that it stops. Constants and their environment variables only.
+//! The caps on what a peer or a user can make the library hold, do or wait for, each with what it stops. Constants and their
+//! environment variables only; the latter count for nothing in a program that has more rights than its caller.
 #![forbid(unsafe_code)]
 
+use crate::sys::process;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// Largest message a client may ask a service for, in bytes; `LIBQB_MAX_MSG_SIZE` changes it.
+/// Largest message a client may ask a service for, in bytes; `LIBQB_MAX_MSG_SIZE` changes it, 0 does not.
 ///
 /// Stops: a client that names an absurd size and makes the server reserve that much shared memory three times over. A
 /// service's own enforced size is not limited by it.
@@ -45,7 +47,8 @@ pub const HANDSHAKE: Duration = Duration::from_secs(30);
 /// Stops: a listening socket that stays readable from keeping the loop busy.
 pub const NO_DESCRIPTOR: Duration = Duration::from_millis(10);
 
-/// How long a client waits for the server's part of the handshake; `LIBQB_CONNECT_TIMEOUT_MS` changes it.
+/// How long a client waits for the server's part of the handshake; `LIBQB_CONNECT_TIMEOUT_MS` changes it,
+/// 0 does not.
 ///
 /// Stops: a server that is stopped, or a squatter that never answers, from hanging its clients.
 #[must_use]
@@ -58,6 +61,21 @@ pub fn connect_timeout() -> Duration {
 ///
 /// Stops: a peer that lets the counter of unread or unsent bytes run away.
 pub const DOORBELLS: i64 = 1 << 24;
+
+/// Bytes without an event that a client throws away in one receive once its time is over.
+///
+/// Stops: a server that floods the stream with bytes from keeping its client busy.
+pub const STRAY_BYTES: u32 = 256;
+
+/// Clients that may wait at the door of a service until it accepts them; the kernel keeps them.
+///
+/// Stops: clients that connect faster than they are accepted.
+pub const BACKLOG: i32 = 128;
+
+/// How old a directory of a dead server has to be before a service of the same user removes it.
+///
+/// Stops: a server in another pid namespace, whose pid looks dead here, from losing files that its client has not opened yet.
+pub const LEFTOVER_AGE: Duration = Duration::from_secs(60);
 
 /// Events kept for a socket client that has not made its socket yet, in messages.
 ///
@@ -76,15 +94,18 @@ pub const PENDING_EVENT_TIME: Duration = HANDSHAKE;
 pub const DOORBELL_RETRY: Duration = Duration::from_millis(200);
 
 /// Nanoseconds that a wait for a peer may spin before it sleeps, about as long as waking a sleeper takes; `LIBQB_SPIN_US`
-/// (microseconds) changes it, 0 turns it off.
+/// (microseconds, at most [`SPIN_MOST_US`]) changes it, 0 turns it off.
 ///
 /// Stops: waits from burning a processor that others need.
 #[must_use]
 #[inline]
 pub fn spin_ns() -> u64 {
     static VALUE: OnceLock<u64> = OnceLock::new();
-    *VALUE.get_or_init(|| u64::from(any_from_env("LIBQB_SPIN_US", 50).min(10_000)) * 1000)
+    *VALUE.get_or_init(|| u64::from(any_from_env("LIBQB_SPIN_US", 50).min(SPIN_MOST_US)) * 1000)
 }
+
+/// The most that `LIBQB_SPIN_US` can ask for, in microseconds.
+pub const SPIN_MOST_US: u32 = 10_000;
 
 /// Nanoseconds that a service may stay with one busy client before it goes back to its poll loop: twice [`spin_ns`], so nothing when
 /// that is 0.
@@ -103,5 +124,5 @@ fn from_env(name: &str, default: u32) -> u32 {
 }
 
 fn any_from_env(name: &str, default: u32) -> u32 {
-    std::env::var(name).ok().and_then(|v| v.trim().parse().ok()).unwrap_or(default)
+    process::variable(name).and_then(|v| v.trim().parse().ok()).unwrap_or(default)
 }

@@ -7,6 +7,7 @@
 //! a connection older than that has opened its files, which unlinking does not disturb.
 
 use super::shm::ROOT;
+use crate::limits;
 use crate::sys::dir::Dir;
 use crate::sys::process;
 use crate::wire::DirectoryName;
@@ -15,11 +16,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-const MIN_AGE: Duration = Duration::from_secs(60);
-
 /// Removes all such directories; failures leave one as it is.
 pub(super) fn remove_leftovers() {
-    sweep(Path::new(ROOT), MIN_AGE);
+    sweep(Path::new(ROOT), limits::LEFTOVER_AGE);
 }
 
 fn sweep(root: &Path, min_age: Duration) {

@@ -17,11 +17,13 @@ pub fn euid() -> u32 {
     unsafe { libc::geteuid() }
 }
 
-/// Our effective group id.
+/// A variable of our environment. None when it is not set or not text, and in a program that has more rights than whoever
+/// started it (set-user-id, file capabilities): there the environment is the word of a stranger.
 #[must_use]
-pub fn egid() -> u32 {
-    // SAFETY: takes no arguments and cannot fail.
-    unsafe { libc::getegid() }
+pub fn variable(name: &str) -> Option<String> {
+    // SAFETY: asks for a number that the kernel gave the process at its start.
+    let stranger = unsafe { libc::getauxval(libc::AT_SECURE) } != 0;
+    if stranger { None } else { std::env::var(name).ok() }
 }
 
 /// Whether a process of that number certainly does not exist. 0 and negative numbers mean "unknown": not gone.
@@ -60,4 +62,44 @@ pub fn cpu() -> u32 {
 /// Lets other threads that are ready run on this processor.
 pub fn yield_now() {
     std::thread::yield_now();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, chown};
+    use std::process::Command;
+
+    const NAME: &str = "LIBQB_SPIN_US";
+
+    #[test]
+    #[ignore = "half of the next one, which runs it in a program with other rights"]
+    fn the_environment_is_set_and_not_seen() {
+        assert!(std::env::var_os(NAME).is_some());
+        assert_eq!(variable(NAME), None);
+    }
+
+    #[test]
+    fn the_environment_counts_for_nothing_in_a_program_with_more_rights_than_its_caller() {
+        if euid() != 0 {
+            println!("not root: a program of another user cannot be made");
+            return;
+        }
+        let own = std::env::current_exe().unwrap();
+        let other = own.with_extension(format!("setuid-{}", pid()));
+        std::fs::copy(&own, &other).unwrap();
+        let unseen_in = |program: &std::path::Path| {
+            let half = "sys::process::tests::the_environment_is_set_and_not_seen";
+            let ran =
+                Command::new(program).args(["--ignored", "--exact", half]).env(NAME, "7").output().unwrap();
+            assert!(String::from_utf8_lossy(&ran.stdout).contains("running 1 test"));
+            ran.status.success()
+        };
+        let with_same_rights = unseen_in(&other);
+        chown(&other, Some(65534), None).unwrap();
+        std::fs::set_permissions(&other, std::fs::Permissions::from_mode(0o4755)).unwrap();
+        let with_others = unseen_in(&other);
+        std::fs::remove_file(&other).unwrap();
+        assert!(!with_same_rights && with_others, "{with_same_rights} {with_others}");
+    }
 }

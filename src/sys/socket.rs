@@ -179,8 +179,7 @@ pub fn raise_buffers(fd: BorrowedFd<'_>, size: usize) -> Result<()> {
     Ok(())
 }
 
-/// Sets the send buffer to about `bytes`, or to the least that the kernel allows.
-#[cfg(test)]
+/// Sets the send buffer to about twice `bytes`, or to the least or most that the kernel allows.
 pub fn set_send_buffer(fd: BorrowedFd<'_>, bytes: c_int) -> Result<()> {
     set_int(fd, libc::SO_SNDBUF, bytes)
 }

@@ -71,13 +71,13 @@ impl Client {
                 }
                 slot.open(|| lane.reserve(len).map(Draft::Sealed).map_err(|e| self.without_room(e)))
             }
-            Links::Shm { rings, requests, answers, .. } => {
+            Links::Shm { rings, requests, .. } => {
                 if !rings.server_holds() {
                     return Err(Error::Disconnected);
                 }
                 let mut guard = requests.lock();
                 let (ring, bells) = &mut *guard;
-                ensure_bell(bells, self.stream.as_fd(), answers)?;
+                ensure_bell(bells, self.stream.as_fd())?;
                 slot.open(|| ring.probe(len).and_then(|()| workshop.draft(len)))
             }
             Links::Socket { requests, .. } => {
@@ -130,17 +130,17 @@ impl Client {
                 let (count, bell) = lane.send_many(messages, stream).map_err(|e| self.without_room(e))?;
                 self.told(&mut lane, bell).map(|()| count)
             }
-            Links::Shm { rings, requests, answers, .. } => {
+            Links::Shm { rings, requests, .. } => {
                 if !rings.server_holds() {
                     return Err(Error::Disconnected);
                 }
                 let mut guard = requests.lock();
                 self.in_place.request.ensure_free()?;
                 let (ring, bells) = &mut *guard;
-                ensure_bell(bells, stream, answers)?;
+                ensure_bell(bells, stream)?;
                 let mut count = 0;
                 for group in messages.chunks(AT_ONCE) {
-                    if count > 0 && (bells.any() || !bells.has_room(stream, answers)) {
+                    if count > 0 && (bells.any() || !bells.has_room(stream)) {
                         break;
                     }
                     let sent = match as_many_as_fit(group, |message| ring.send(&[message]).map(drop)) {

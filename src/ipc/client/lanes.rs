@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //! Responses and events in sealed memory.
 
-use super::receive::{SLICE, wait_for_event};
+use super::receive::SLICE;
 use super::{Client, lock_responses_until};
 use crate::ipc::sealed::{Listener, Segment};
 use crate::sync::Mutex;
@@ -99,7 +99,7 @@ impl Client {
             if !deadline.passed() && lane.linger_for_announcement() {
                 continue;
             }
-            let readable = wait_for_event(stream, deadline)?;
+            let readable = self.wait_for_event(deadline)?;
             if readable && !lane.is_announced() {
                 lane.clear(stream)?;
             }

@@ -73,8 +73,6 @@ enum Links {
         rings: ClientRings,
         requests: Mutex<(Producer, Outstanding)>,
         responses: Mutex<(Consumer, Spin)>,
-        /// Responses that were taken; written by who holds `responses`. It may wrap.
-        answers: AtomicU32,
         events: Mutex<Consumer>,
     },
     Socket {
@@ -123,7 +121,6 @@ impl Client {
                 Links::Shm {
                     requests: Mutex::new((Producer::new(rings.request.clone()), Outstanding::default())),
                     responses: Mutex::new((Consumer::new(rings.response.clone()), Spin::default())),
-                    answers: AtomicU32::new(0),
                     events: Mutex::new(Consumer::new(rings.event.clone())),
                     rings,
                 }

@@ -5,10 +5,10 @@ use super::{Client, GONE, Links, Spin, lock_responses_until, lock_until};
 use crate::ipc::dgram::Channel;
 use crate::ipc::spin::Peer;
 use crate::rb::{Chunk, Consumer};
-use crate::sync::{AtomicU32, Mutex, Ordering::Relaxed};
+use crate::sync::Mutex;
 use crate::sys::fd::{Deadline, poll_one, poll_or_signal, poll_two};
 use crate::sys::socket;
-use crate::{Error, Result};
+use crate::{Error, Result, limits};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
@@ -16,8 +16,6 @@ use std::time::Duration;
 pub(super) const SLICE: Duration = Duration::from_millis(500);
 /// How long a count that nothing stands behind is left alone.
 const HOLLOW: Duration = Duration::from_millis(5);
-/// Bytes without an event that are thrown away in one receive once its time is over.
-const STRAY_BYTES: u32 = 256;
 
 impl Client {
     /// Waits for the next response and copies it; returns its size. `ms` < 0 waits for ever, 0 not at all.
@@ -27,7 +25,7 @@ impl Client {
     pub fn recv(&self, buffer: &mut [u8], ms: i32) -> Result<usize> {
         let received = match &self.links {
             Links::Sealed { segment, responses, .. } => self.recv_from_lane(segment, responses, buffer, ms),
-            Links::Shm { responses, answers, .. } => self.response_from_ring(responses, answers, buffer, ms),
+            Links::Shm { responses, .. } => self.response_from_ring(responses, buffer, ms),
             Links::Socket { requests, responses, .. } => {
                 self.response_from_socket(requests, responses, buffer, ms)
             }
@@ -38,7 +36,6 @@ impl Client {
     fn response_from_ring(
         &self,
         responses: &Mutex<(Consumer, Spin)>,
-        answers: &AtomicU32,
         buffer: &mut [u8],
         ms: i32,
     ) -> Result<usize> {
@@ -46,9 +43,7 @@ impl Client {
         let mut guard = lock_responses_until(responses, deadline)?;
         self.in_place.response.ensure_free()?;
         let (ring, spin) = &mut *guard;
-        let received = self.recv_from_ring(ring, spin, buffer, deadline)?;
-        answers.store(answers.load(Relaxed).wrapping_add(1), Relaxed);
-        Ok(received)
+        self.recv_from_ring(ring, spin, buffer, deadline)
     }
 
     #[inline(never)]
@@ -157,14 +152,30 @@ impl Client {
                     return Err(Error::Disconnected);
                 }
                 strays = strays.saturating_add(1);
-                if strays > STRAY_BYTES && deadline.passed() {
+                if strays > limits::STRAY_BYTES && deadline.passed() {
                     return Err(Error::Busy);
                 }
             }
-            readable = wait_for_event(stream, deadline)?;
+            readable = self.wait_for_event(deadline)?;
             if !readable && deadline.passed() {
                 return Err(Error::Busy);
             }
+        }
+    }
+
+    /// Whether the stream became readable in time, or for a while. A signal handler that ran meanwhile ends the wait for an event, so
+    /// that it can ask the program to do something else: [`Error::Busy`], as by the C library.
+    ///
+    /// Bytes that the server has not got yet go out meanwhile: what is waited for may be the answer to them.
+    pub(super) fn wait_for_event(&self, deadline: Deadline) -> Result<bool> {
+        let (for_room, wait) = match self.catch_up_bells() {
+            Some(false) => (0, deadline.left()),
+            Some(true) => (libc::POLLOUT, deadline.left()),
+            None => (0, Some(deadline.slice(SLICE))),
+        };
+        match poll_or_signal(self.stream.as_fd(), libc::POLLIN | for_room, wait) {
+            Err(Error::Os(libc::EINTR)) => Err(Error::Busy),
+            polled => Ok(polled? & !libc::POLLOUT != 0),
         }
     }
 
@@ -228,15 +239,6 @@ impl Client {
             n if n <= room => Err(Error::BufferTooSmall),
             _ => Err(Error::Corrupt),
         }
-    }
-}
-
-/// Whether the stream became readable in time. A signal handler that ran meanwhile ends the wait for an event, so that it can ask
-/// the program to do something else: [`Error::Busy`], as by the C library.
-pub(super) fn wait_for_event(stream: BorrowedFd<'_>, deadline: Deadline) -> Result<bool> {
-    match poll_or_signal(stream, libc::POLLIN, deadline.left()) {
-        Err(Error::Os(libc::EINTR)) => Err(Error::Busy),
-        polled => Ok(polled? != 0),
     }
 }
 

@@ -4,7 +4,7 @@
 use super::{Client, GONE, Links};
 use crate::ipc::doorbell::Outstanding;
 use crate::ipc::sealed::{Bell, Talker};
-use crate::sync::{AtomicU32, Ordering::Relaxed};
+use crate::sync::Ordering::Relaxed;
 use crate::sys::clock;
 use crate::sys::fd::{Deadline, poll_one};
 use crate::util::parts::total_len;
@@ -12,7 +12,8 @@ use crate::{Error, Result, limits};
 use std::os::fd::{AsFd, BorrowedFd};
 
 impl Client {
-    /// Queues the parts as one request, which has to begin with a request header. Never waits for room.
+    /// Queues the parts as one request, which has to begin with a request header. Does not wait for room in the queue, and
+    /// [`limits::DOORBELL_RETRY`] at most for room for the byte that announces the request.
     ///
     /// [`Error::TooBig`] beyond the agreed size; [`Error::Busy`] when the queue is full or the server asked to stop;
     /// [`Error::Disconnected`] when the server is gone.
@@ -55,14 +56,14 @@ impl Client {
                 let sent = lane.send(parts, self.stream.as_fd()).map_err(|e| self.without_room(e))?;
                 self.told(&mut lane, sent.bell).map(|()| sent.bytes)
             }
-            Links::Shm { rings, requests, answers, .. } => {
+            Links::Shm { rings, requests, .. } => {
                 if !rings.server_holds() {
                     return Err(Error::Disconnected);
                 }
                 let mut guard = requests.lock();
                 ensure_turn()?;
                 let (ring, bells) = &mut *guard;
-                ensure_bell(bells, self.stream.as_fd(), answers)?;
+                ensure_bell(bells, self.stream.as_fd())?;
                 let sent = ring.send(parts)?;
                 // The message is on its way whatever happens here: should its byte find no room after all, it is left to a later call.
                 if !bells.ring(self.stream.as_fd())? {
@@ -106,55 +107,40 @@ impl Client {
         if error == Error::Busy { self.seen_alive().err().unwrap_or(error) } else { error }
     }
 
-    /// Rings for messages whose bytes found no room when they were sent.
-    pub(super) fn catch_up_bells(&self) {
+    /// Rings for messages whose bytes found no room when they were sent. Returns whether bytes are still to be sent; None while
+    /// another thread sees to that.
+    pub(super) fn catch_up_bells(&self) -> Option<bool> {
         match &self.links {
-            Links::Sealed { requests, .. } => {
-                if let Some(mut lane) = requests.try_lock()
-                    && lane.bells().any()
-                {
-                    let _ = lane.bells().flush(self.stream.as_fd());
-                }
-            }
-            Links::Shm { requests, .. } => {
-                if let Some(mut guard) = requests.try_lock()
-                    && guard.1.any()
-                {
-                    let _ = guard.1.flush(self.stream.as_fd());
-                }
-            }
-            Links::Socket { .. } => {}
+            Links::Sealed { requests, .. } => requests.try_lock().map(|mut lane| self.catch_up(lane.bells())),
+            Links::Shm { requests, .. } => requests.try_lock().map(|mut guard| self.catch_up(&mut guard.1)),
+            Links::Socket { .. } => Some(false),
         }
+    }
+
+    fn catch_up(&self, bells: &mut Outstanding) -> bool {
+        bells.any() && !matches!(bells.flush(self.stream.as_fd()), Ok(true))
     }
 }
 
 /// Ready for one more message on a wire whose server may look at nothing but the bytes: there is room for its byte, perhaps
 /// after waiting a little. A server that has not even taken the bytes of earlier messages gets no more: [`Error::Busy`].
 #[inline]
-pub(super) fn ensure_bell(
-    bells: &mut Outstanding,
-    stream: BorrowedFd<'_>,
-    answers: &AtomicU32,
-) -> Result<()> {
+pub(super) fn ensure_bell(bells: &mut Outstanding, stream: BorrowedFd<'_>) -> Result<()> {
     if bells.any() && !flush_bells(bells, stream)? {
         return Err(Error::Busy);
     }
-    if bells.has_room(stream, answers) || wait_for_room(bells, stream, answers)? {
-        Ok(())
-    } else {
-        Err(Error::Busy)
-    }
+    if bells.has_room(stream) || wait_for_room(bells, stream)? { Ok(()) } else { Err(Error::Busy) }
 }
 
 #[cold]
-fn wait_for_room(bells: &mut Outstanding, stream: BorrowedFd<'_>, answers: &AtomicU32) -> Result<bool> {
+fn wait_for_room(bells: &mut Outstanding, stream: BorrowedFd<'_>) -> Result<bool> {
     let deadline = Deadline::after(limits::DOORBELL_RETRY);
     while !deadline.passed() && poll_one(stream, libc::POLLOUT, deadline.left())? & GONE == 0 {
-        if bells.has_room(stream, answers) {
+        if bells.has_room(stream) {
             return Ok(true);
         }
     }
-    Ok(bells.has_room(stream, answers))
+    Ok(bells.has_room(stream))
 }
 
 /// One byte for each message just published. They are on their way whatever happens here: when the socket stays full

@@ -38,6 +38,7 @@ use crate::rb;
 use crate::shm::{Mapping, SharedWord, Trusted};
 use crate::sys::memfd;
 use crate::sys::mmap::page_size;
+use crate::sys::process;
 use crate::wire::Features;
 use crate::{Error, Result};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -64,7 +65,7 @@ pub(in crate::ipc) fn features() -> Features {
     static ON: OnceLock<bool> = OnceLock::new();
     let on = *ON.get_or_init(|| {
         let built = option_env!("QB_SEALED").is_none_or(|value| value != "no");
-        built && std::env::var_os("LIBQB_SEALED").is_none_or(|value| value != "0")
+        built && process::variable("LIBQB_SEALED").is_none_or(|value| value != "0")
     });
     if on { Features::SEALED } else { Features::NONE }
 }

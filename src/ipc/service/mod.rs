@@ -46,7 +46,7 @@ use crate::sync::{
 use crate::sys::socket::Credentials;
 use crate::sys::{process, socket};
 use crate::wire::Transport;
-use crate::{Error, Result};
+use crate::{Error, Result, limits};
 use admit::HalfOpenList;
 use buffers::Buffers;
 use std::collections::BTreeMap;
@@ -183,9 +183,6 @@ impl Drop for Listener {
     }
 }
 
-/// Backlog of the listening socket.
-const BACKLOG: i32 = 128;
-
 impl Service {
     /// A service that does not listen yet. `name` is any bytes; with a `/` nobody can connect to it. `id` is the application's business. An error in place of the transport (one
     /// that exists elsewhere, but not here) is what [`Service::run`] will give.
@@ -260,7 +257,7 @@ impl Service {
             self.ensure_name_without_slash()?;
             let _ = std::fs::remove_file(file);
         }
-        let listening = socket::listen(&rendezvous::stream_address(&self.name), BACKLOG)?;
+        let listening = socket::listen(&rendezvous::stream_address(&self.name), limits::BACKLOG)?;
         if let Some(file) = &file {
             let everyone = std::os::unix::fs::PermissionsExt::from_mode(0o777);
             std::fs::set_permissions(file, everyone)?;
