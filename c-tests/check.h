@@ -112,7 +112,7 @@ static inline void check_run(const char *name, void (*test)(void), unsigned seco
 #define RUN(test) check_run(#test, test, 60)
 #define RUN_FOR(test, seconds) check_run(#test, test, seconds)
 
-/* A test of something in which the reference crashes or hangs: run on ours only, and named in COMPATIBILITY.md. */
+/* A test of something that the reference does not support: run on ours only, and named in COMPATIBILITY.md. */
 #define RUN_OURS(test, id)                                                               \
 	do {                                                                             \
 		if (!on_reference()) {                                                   \

@@ -10,7 +10,8 @@ CHECKS += demo
 
 .PHONY: demo
 demo: all
-	@command -v pkg-config >/dev/null || { echo "pkg-config is missing: apt-get install pkg-config" >&2; exit 1; }
+	@tools/need pkg-config pkg-config
+	@tools/need python3 python3
 	@rm -rf $(DEMO)
 	@mkdir -p $(DEMO)/bin
 	@$(MAKE) --no-print-directory install PREFIX=$(DEMO_PREFIX) LIBDIR=$(DEMO_PREFIX)/lib INCLUDEDIR=$(DEMO_PREFIX)/include DESTDIR= \

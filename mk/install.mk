@@ -14,7 +14,7 @@ relative = $(patsubst $(PREFIX)/%,$${prefix}/%,$(1))
 CHECKS += check-install
 .PHONY: install uninstall check-install
 
-install: $(if $(wildcard $(B)/lib/$(SOFILE) $(B)/lib/libqb.a),,all)
+install: $(if $(and $(wildcard $(B)/lib/$(SOFILE)),$(wildcard $(B)/lib/libqb.a)),,all)
 	@INSTALL="$(INSTALL)" tools/mkdirs $(INSTALLED_DIRS) $(LIB_DEST) $(HEADER_DEST) $(PKGCONFIG_DEST)
 	$(INSTALL) -m 755 $(B)/lib/$(SOFILE) $(LIB_DEST)/$(SOFILE)
 	ln -sf $(SOFILE) $(LIB_DEST)/$(SONAME)

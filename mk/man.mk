@@ -1,17 +1,28 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Manual pages of section 3, from the comments of the public headers.
+# Manual pages of section 3, from the comments of the public headers. They need python3, so `make` leaves them out where
+# that is missing; `make install` makes only what is not there, or older than the headers.
 
 MANDIR   ?= $(PREFIX)/share/man
 MAN_DEST  = $(DESTDIR)$(MANDIR)/man3
 MAN_DIR  := $(B)/man
+MAN_DONE := $(MAN_DIR)/.done
 CHECKS   += check-man
 .PHONY: man check-man install-man uninstall-man
 
-man:
+man: $(MAN_DONE)
+all: $(if $(shell command -v python3 2>/dev/null),$(MAN_DONE))
+
+$(MAN_DONE): tools/mkman.py $(wildcard include/qb/*.h)
+	@command -v python3 >/dev/null || { echo "manual pages are made with python3, which is missing" >&2; exit 1; }
+	@rm -rf $(MAN_DIR)
 	@python3 tools/mkman.py include/qb $(MAN_DIR) $(ABI_VERSION)
+	@touch $@
 
 # A page for every function that a header declares, and nothing that groff complains about.
-check-man: man
+check-man:
+	@tools/need python3 python3
+	@tools/need groff groff-base
+	@$(MAKE) -s --no-print-directory man
 	@for name in $$(sed -nE 's/^(qb_[a-z0-9_]+);$$/\1/p' capi/libqb.sym); do \
 	    ! grep -qsE "^[a-z].*\<$$name\(" include/qb/*.h || [ -s $(MAN_DIR)/$$name.3 ] || \
 	        { echo "check-man: no page for $$name"; exit 1; }; done

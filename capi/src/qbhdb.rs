@@ -131,8 +131,6 @@ pub unsafe extern "C" fn qb_hdb_destroy(hdb: *mut qb_hdb) {
 
 /// Creates an instance and a handle for it, with one reference.
 ///
-/// Any number of threads may use one database.
-///
 /// @param hdb           the database
 /// @param instance_size size in bytes, 0 or more; the memory is zero-filled
 /// @param handle_id_out where the handle goes

@@ -45,8 +45,8 @@ pub(crate) unsafe fn open<'a>(c: *mut qb_ipcc_connection_t) -> Option<&'a Client
 /// @param name         name of the service
 /// @param max_msg_size largest message in bytes that this client wants to send or receive; at least 12328 is agreed
 /// @return connection, to be closed with qb_ipcc_disconnect(); NULL with errno set otherwise: ECONNREFUSED when nobody
-///         listens, ETIMEDOUT when the service does not answer, EINVAL for a name that is too long, or the error with
-///         which the service refused
+///         listens, ETIMEDOUT when the service does not answer, EINVAL for a name of more than 235 bytes (names of files
+///         are made from it, which have 255), or the error with which the service refused
 ///
 /// # Safety
 /// `name` is NULL or NUL-terminated.
@@ -95,10 +95,13 @@ pub unsafe extern "C" fn qb_ipcc_connect_async(
     }
 }
 
-/// Finishes what qb_ipcc_connect_async() began, once its descriptor is readable.
+/// Finishes what qb_ipcc_connect_async() began. To be called only once the descriptor that it gave is readable.
 ///
-/// @param c connection from qb_ipcc_connect_async(); freed on failure
-/// @return 0, -EAGAIN if the service has not answered yet, or the negative errno as for qb_ipcc_connect()
+/// A connection that shall not be finished is given to qb_ipcc_disconnect() instead.
+///
+/// @param c connection from qb_ipcc_connect_async(); freed by every negative result, -EAGAIN too
+/// @return 0; -EAGAIN when it is called before the service has answered, or the negative errno as for qb_ipcc_connect().
+///         A second call, after 0, is -EINVAL and changes nothing
 ///
 /// # Safety
 /// `c` is NULL or open, and used by no other thread.
@@ -130,7 +133,7 @@ pub unsafe extern "C" fn qb_ipcc_connect_continue(c: *mut qb_ipcc_connection_t) 
 /// The server's connection_closed callback follows. In a child that inherited the
 /// connection from its parent this frees memory only; the parent's connection stays.
 ///
-/// @param c connection; NULL is fine
+/// @param c connection, finished or not; NULL is fine
 ///
 /// # Safety
 /// `c` is NULL or open, and used by no other thread.
@@ -202,7 +205,8 @@ pub unsafe extern "C" fn qb_ipcc_auth_get(
 /// Up to which flow-control state of the server sends are refused with -EAGAIN.
 ///
 /// @param c   connection
-/// @param max 0: never refuse; 1 (the default): refuse in state 1; 2: refuse in states 1 and 2
+/// @param max 0: never refuse; 1 (the default): refuse in state 1 (QB_IPCS_RATE_OFF); 2: refuse in state 2 too
+///            (QB_IPCS_RATE_OFF_2)
 /// @return 0, or -EINVAL
 ///
 /// # Safety
@@ -247,7 +251,7 @@ pub unsafe extern "C" fn qb_ipcc_send(
 ///
 /// @param c       connection
 /// @param iov     buffers; the first begins with a struct qb_ipc_request_header
-/// @param iov_len number of buffers
+/// @param iov_len number of buffers, at most 1024
 /// @return bytes sent, or -EINVAL, -EMSGSIZE (more than qb_ipcc_get_buffer_size() says), -EAGAIN (the queue is full, or
 ///         the server has asked to wait; nothing was sent), -ENOTCONN
 ///
@@ -299,7 +303,7 @@ pub unsafe extern "C" fn qb_ipcc_recv(
 ///
 /// @param c          connection
 /// @param iov        buffers of the request
-/// @param iov_len    number of buffers
+/// @param iov_len    number of buffers, at most 1024
 /// @param msg_ptr    buffer for the response
 /// @param msg_len    size of the buffer in bytes
 /// @param ms_timeout milliseconds to wait for the response; negative waits for ever

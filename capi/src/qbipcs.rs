@@ -16,7 +16,8 @@ use std::sync::Arc;
 
 /// Makes a service, which does not listen before qb_ipcs_run().
 ///
-/// @param name       name that clients connect to: no '/', at most 255 bytes, of which an abstract address carries 106
+/// @param name       name that clients connect to: no '/', at most 235 bytes (qb_ipcc_connect() takes no more), of which an
+///                   abstract address carries 106
 /// @param service_id a number of the application's, see qb_ipcs_service_id_get()
 /// @param type       transport; the message-queue types are not available here, qb_ipcs_run() says so
 /// @param handlers   functions of the application, copied; msg_process and connection_accept are needed
@@ -126,7 +127,7 @@ pub unsafe extern "C" fn qb_ipcs_service_context_get(s: *mut qb_ipcs_service_t) 
 
 /// Starts to listen.
 ///
-/// @param s service; freed on failure
+/// @param s service; a failure drops its first reference, as qb_ipcs_destroy() does, and so frees it unless there are more
 /// @return 0; -EINVAL without poll functions, -ENOTSUP for a transport that is not available, -EADDRINUSE when the name is
 ///         taken, or what else binding gave
 ///
@@ -162,8 +163,9 @@ pub unsafe extern "C" fn qb_ipcs_destroy(s: *mut qb_ipcs_service_t) {
 /// Sets how eagerly requests are taken from clients, and whether clients are told to stop sending.
 ///
 /// @param s  service
-/// @param rl FAST: up to 50 requests of a client in a row, high priority; NORMAL: up to 5, medium; SLOW: one, low;
-///           OFF, OFF_2: as SLOW, and clients get -EAGAIN from their sends (see qb_ipcc_fc_enable_max_set())
+/// @param rl FAST: up to 50 requests of a client in a row, high priority; NORMAL (the default): up to 5, medium; SLOW:
+///           one, low; OFF, OFF_2: none, what is queued stays queued. With OFF clients get -EAGAIN from their sends, with
+///           OFF_2 those that allow it by qb_ipcc_fc_enable_max_set(); others may send until the queue is full
 ///
 /// # Safety
 /// `s` is NULL or alive.
@@ -188,7 +190,8 @@ pub unsafe extern "C" fn qb_ipcs_request_rate_limit(s: *mut qb_ipcs_service_t, r
 /// @param c    connection
 /// @param data response, starting with a struct qb_ipc_response_header
 /// @param size whole length of the response in bytes
-/// @return bytes sent, or -EINVAL, -EAGAIN (no room now), -ENOTCONN
+/// @return bytes sent, or -EINVAL, -EMSGSIZE (longer than a message can be, or than the socket carries), -EAGAIN (no
+///         room now), -ENOTCONN; -ECONNREFUSED when the client has left and that was not handled yet
 ///
 /// # Safety
 /// `c` is NULL or alive; `data` is NULL or readable for `size` bytes.
@@ -211,7 +214,7 @@ pub unsafe extern "C" fn qb_ipcs_response_send(
 ///
 /// @param c       connection
 /// @param iov     buffers
-/// @param iov_len number of buffers
+/// @param iov_len number of buffers, at most 1024
 /// @return bytes sent, or a negative errno as for qb_ipcs_response_send()
 ///
 /// # Safety
@@ -257,7 +260,7 @@ pub unsafe extern "C" fn qb_ipcs_event_send(
 ///
 /// @param c       connection
 /// @param iov     buffers
-/// @param iov_len number of buffers
+/// @param iov_len number of buffers, at most 1024
 /// @return bytes sent, or a negative errno as for qb_ipcs_event_send()
 ///
 /// # Safety

@@ -287,14 +287,14 @@ unsafe fn delete(
 /// If the key exists, its value and its key pointer are replaced. Whoever owns
 /// the old ones frees them in the notification of the replacement.
 ///
+/// Without memory the map is unchanged, and errno is ENOMEM.
+///
 /// @param map   the map
 /// @param key   the key; it must stay valid and unchanged until the entry's
 ///              deletion or replacement was notified (QB_MAP_NOTIFY_DELETED,
 ///              QB_MAP_NOTIFY_REPLACED or QB_MAP_NOTIFY_FREE)
 /// @param value the value; in a trie NULL counts as an entry, but iterators pass
 ///              over it
-///
-/// Without memory the map is unchanged, and errno is ENOMEM.
 ///
 /// # Safety
 /// `map` is NULL or an open map; `key` is NULL or a C string that keeps the contract above.

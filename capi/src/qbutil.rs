@@ -63,7 +63,7 @@ pub static qb_ver_str: ConstText = ConstText(version::TEXT.as_ptr());
 /// Makes a lock.
 ///
 /// @param type for how long the lock is usually held
-/// @return the lock, not held; free it with qb_thread_lock_destroy()
+/// @return the lock, not held, and never NULL; free it with qb_thread_lock_destroy()
 #[unsafe(no_mangle)]
 pub extern "C" fn qb_thread_lock_create(r#type: qb_thread_lock_type_t) -> *mut qb_thread_lock_t {
     let short = r#type == SHORT;
@@ -242,7 +242,7 @@ pub unsafe extern "C" fn qb_strerror_r(errnum: c_int, buf: *mut c_char, buflen: 
 
 /// Makes a stopwatch that has not been started.
 ///
-/// @return the stopwatch; free it with qb_util_stopwatch_free()
+/// @return the stopwatch, never NULL; free it with qb_util_stopwatch_free()
 #[unsafe(no_mangle)]
 pub extern "C" fn qb_util_stopwatch_create() -> *mut qb_util_stopwatch_t {
     Box::into_raw(Box::new(qb_util_stopwatch_t(Mutex::new(Stopwatch::new()))))

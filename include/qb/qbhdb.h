@@ -6,15 +6,15 @@
 #define _GNU_SOURCE
 #endif
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 #include <stdlib.h>
 #include <stdint.h>
 #include <inttypes.h>
 
 #include <qb/qbarray.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 /**
  * @file qbhdb.h
@@ -37,8 +37,8 @@ extern "C" {
  * qb_hdb_handle_destroy(&sessions, handle);
  * @endcode
  *
- * @note Handles may be created, used and destroyed from several threads. A handle
- * that is out of use is refused with -EBADF, also after its number was given to
+ * @note Any number of threads may create, use and destroy handles. A handle that is
+ * out of use is refused with -EBADF, also after its number was given to
  * another instance.
  */
 
@@ -89,8 +89,6 @@ void qb_hdb_destroy(struct qb_hdb *hdb);
 
 /**
  * Creates an instance and a handle for it, with one reference.
- *
- * Any number of threads may use one database.
  *
  * @param hdb           the database
  * @param instance_size size in bytes, 0 or more; the memory is zero-filled

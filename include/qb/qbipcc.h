@@ -41,9 +41,9 @@ extern "C" {
  * response does not say which request it belongs to: threads that wait for
  * answers on the same connection take turns with a lock.
  *
- * @note No call raises SIGPIPE. -EAGAIN, -ETIMEDOUT, -EMSGSIZE, -ENOBUFS and
- * -EINVAL leave a connection usable; after any other error, disconnect and
- * connect again.
+ * @note No call raises SIGPIPE. -EAGAIN, -EBUSY, -ETIMEDOUT, -EMSGSIZE, -ENOBUFS
+ * and -EINVAL leave a connection usable (except for qb_ipcc_connect_continue(),
+ * which frees it); after any other error, disconnect and connect again.
  */
 
 /** A connection to a service; made by qb_ipcc_connect() or its async form. */
@@ -58,8 +58,9 @@ typedef struct qb_ipcc_connection qb_ipcc_connection_t;
  *                     or receive; at least 12328 is agreed
  * @return connection, to be closed with qb_ipcc_disconnect(); NULL with errno
  *         set otherwise: ECONNREFUSED when nobody listens, ETIMEDOUT when the
- *         service does not answer, EINVAL for a name that is too long, or the
- *         error with which the service refused
+ *         service does not answer, EINVAL for a name of more than 235 bytes
+ *         (names of files are made from it, which have 255), or the error with
+ *         which the service refused
  */
 qb_ipcc_connection_t *qb_ipcc_connect(const char *name, size_t max_msg_size);
 
@@ -77,11 +78,17 @@ qb_ipcc_connection_t *qb_ipcc_connect_async(const char *name,
                                             int *connect_fd);
 
 /**
- * Finishes what qb_ipcc_connect_async() began, once its descriptor is readable.
+ * Finishes what qb_ipcc_connect_async() began. To be called only once the
+ * descriptor that it gave is readable.
  *
- * @param c connection from qb_ipcc_connect_async(); freed on failure
- * @return 0, -EAGAIN if the service has not answered yet, or the negative errno
- *         as for qb_ipcc_connect()
+ * A connection that shall not be finished is given to qb_ipcc_disconnect()
+ * instead.
+ *
+ * @param c connection from qb_ipcc_connect_async(); freed by every negative
+ *          result, -EAGAIN too
+ * @return 0; -EAGAIN when it is called before the service has answered, or the
+ *         negative errno as for qb_ipcc_connect(). A second call, after 0, is
+ *         -EINVAL and changes nothing
  */
 int qb_ipcc_connect_continue(qb_ipcc_connection_t *c);
 
@@ -92,7 +99,7 @@ int qb_ipcc_connect_continue(qb_ipcc_connection_t *c);
  * the connection from its parent this frees memory only; the parent's
  * connection stays.
  *
- * @param c connection; NULL is fine
+ * @param c connection, finished or not; NULL is fine
  */
 void qb_ipcc_disconnect(qb_ipcc_connection_t *c);
 
@@ -123,8 +130,8 @@ int32_t qb_ipcc_auth_get(qb_ipcc_connection_t *c, pid_t *pid, uid_t *uid,
  * Up to which flow-control state of the server sends are refused with -EAGAIN.
  *
  * @param c   connection
- * @param max 0: never refuse; 1 (the default): refuse in state 1; 2: refuse in
- *            states 1 and 2
+ * @param max 0: never refuse; 1 (the default): refuse in state 1
+ *            (QB_IPCS_RATE_OFF); 2: refuse in state 2 too (QB_IPCS_RATE_OFF_2)
  * @return 0, or -EINVAL
  */
 int32_t qb_ipcc_fc_enable_max_set(qb_ipcc_connection_t *c, uint32_t max);
@@ -153,7 +160,7 @@ ssize_t qb_ipcc_send(qb_ipcc_connection_t *c, const void *msg_ptr,
  *
  * @param c       connection
  * @param iov     buffers; the first begins with a struct qb_ipc_request_header
- * @param iov_len number of buffers
+ * @param iov_len number of buffers, at most 1024
  * @return bytes sent, or -EINVAL, -EMSGSIZE (more than
  *         qb_ipcc_get_buffer_size() says), -EAGAIN (the queue is full, or the
  *         server has asked to wait; nothing was sent), -ENOTCONN
@@ -184,7 +191,7 @@ ssize_t qb_ipcc_recv(qb_ipcc_connection_t *c, void *msg_ptr, size_t msg_len,
  *
  * @param c          connection
  * @param iov        buffers of the request
- * @param iov_len    number of buffers
+ * @param iov_len    number of buffers, at most 1024
  * @param msg_ptr    buffer for the response
  * @param msg_len    size of the buffer in bytes
  * @param ms_timeout milliseconds to wait for the response; negative waits for

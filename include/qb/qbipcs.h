@@ -29,9 +29,16 @@ extern "C" {
  * its connection_destroyed callback returns. Whoever keeps a pointer to it for
  * longer than a callback lasts calls qb_ipcs_connection_ref().
  *
- * @note All functions may be called from inside any callback. Responses and
- * events may be sent from any thread; callbacks run in the thread of the event
- * loop.
+ * @note All functions may be called from inside any callback, and from any thread
+ * for which the service or connection stays valid meanwhile. What they need of
+ * the event loop (struct qb_ipcs_poll_handlers) they call in that thread.
+ *
+ * @note connection_accept, connection_created and msg_process run in the thread of
+ * the event loop, as connection_closed and connection_destroyed do when a client
+ * leaves. Otherwise these two run in the thread that calls qb_ipcs_disconnect() or
+ * qb_ipcs_destroy(), or drops the last reference. If that is another thread,
+ * msg_process may be running for the same connection at the same time; a reference
+ * that is held in the meantime delays connection_destroyed.
  */
 
 /**
@@ -44,7 +51,7 @@ enum qb_ipcs_rate_limit {
 	QB_IPCS_RATE_NORMAL = 1, /**< QB_LOOP_MED */
 	QB_IPCS_RATE_SLOW = 2,   /**< QB_LOOP_LOW */
 	QB_IPCS_RATE_OFF = 3,    /**< fetch nothing; clients get -EAGAIN */
-	QB_IPCS_RATE_OFF_2 = 4   /**< the same for clients that tolerate OFF */
+	QB_IPCS_RATE_OFF_2 = 4   /**< the same; -EAGAIN for some clients only */
 };
 
 /** One client of a service. */
@@ -209,8 +216,9 @@ struct qb_ipcs_service_handlers {
 /**
  * Makes a service, which does not listen before qb_ipcs_run().
  *
- * @param name       name that clients connect to: no '/', at most 255 bytes, of
- *                   which an abstract address carries 106
+ * @param name       name that clients connect to: no '/', at most 235 bytes
+ *                   (qb_ipcc_connect() takes no more), of which an abstract
+ *                   address carries 106
  * @param service_id a number of the application's, see qb_ipcs_service_id_get()
  * @param type       transport; the message-queue types are not available here,
  *                   qb_ipcs_run() says so
@@ -268,7 +276,8 @@ void *qb_ipcs_service_context_get(qb_ipcs_service_t *s);
 /**
  * Starts to listen.
  *
- * @param s service; freed on failure
+ * @param s service; a failure drops its first reference, as qb_ipcs_destroy()
+ *          does, and so frees it unless there are more
  * @return 0; -EINVAL without poll functions, -ENOTSUP for a transport that is
  *         not available, -EADDRINUSE when the name is taken, or what else
  *         binding gave
@@ -288,10 +297,12 @@ void qb_ipcs_destroy(qb_ipcs_service_t *s);
  * told to stop sending.
  *
  * @param s  service
- * @param rl FAST: up to 50 requests of a client in a row, high priority;
- *           NORMAL: up to 5, medium; SLOW: one, low; OFF, OFF_2: as SLOW, and
- *           clients get -EAGAIN from their sends (see
- *           qb_ipcc_fc_enable_max_set())
+ * @param rl FAST: up to 50 requests of a client in a row, high priority; NORMAL
+ *           (the default): up to 5, medium; SLOW: one, low; OFF, OFF_2: none,
+ *           what is queued stays queued. With OFF clients get -EAGAIN from
+ *           their sends, with OFF_2 those that allow it by
+ *           qb_ipcc_fc_enable_max_set(); others may send until the queue is
+ *           full
  */
 void qb_ipcs_request_rate_limit(qb_ipcs_service_t *s,
                                 enum qb_ipcs_rate_limit rl);
@@ -302,7 +313,9 @@ void qb_ipcs_request_rate_limit(qb_ipcs_service_t *s,
  * @param c    connection
  * @param data response, starting with a struct qb_ipc_response_header
  * @param size whole length of the response in bytes
- * @return bytes sent, or -EINVAL, -EAGAIN (no room now), -ENOTCONN
+ * @return bytes sent, or -EINVAL, -EMSGSIZE (longer than a message can be, or
+ *         than the socket carries), -EAGAIN (no room now), -ENOTCONN;
+ *         -ECONNREFUSED when the client has left and that was not handled yet
  */
 ssize_t qb_ipcs_response_send(qb_ipcs_connection_t *c, const void *data,
                               size_t size);
@@ -313,7 +326,7 @@ ssize_t qb_ipcs_response_send(qb_ipcs_connection_t *c, const void *data,
  *
  * @param c       connection
  * @param iov     buffers
- * @param iov_len number of buffers
+ * @param iov_len number of buffers, at most 1024
  * @return bytes sent, or a negative errno as for qb_ipcs_response_send()
  */
 ssize_t qb_ipcs_response_sendv(qb_ipcs_connection_t *c, const struct iovec *iov,
@@ -338,7 +351,7 @@ ssize_t qb_ipcs_event_send(qb_ipcs_connection_t *c, const void *data,
  *
  * @param c       connection
  * @param iov     buffers
- * @param iov_len number of buffers
+ * @param iov_len number of buffers, at most 1024
  * @return bytes sent, or a negative errno as for qb_ipcs_event_send()
  */
 ssize_t qb_ipcs_event_sendv(qb_ipcs_connection_t *c, const struct iovec *iov,

@@ -35,12 +35,10 @@ extern "C" {
  * qb_log_fini();
  * @endcode
  *
- * @par Threads
- * Any thread may log at any time. What the function of a target logs itself is
- * dropped. With QB_LOG_CONF_THREADED a target is written by a thread of its own,
- * which qb_log_thread_start() starts after the program has forked; when more
- * than 500 kB wait, further messages are dropped and counted, and their number
- * is logged.
+ * @par The logging thread
+ * With QB_LOG_CONF_THREADED a target is written by a thread of its own, which
+ * qb_log_thread_start() starts after the program has forked; when more than 500 kB
+ * wait, further messages are dropped and counted, and their number is logged.
  *
  * @par Blackbox
  * It keeps the newest messages in memory, whatever the other targets get, for

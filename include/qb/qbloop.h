@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef QB_LOOP_H_DEFINED
+#define QB_LOOP_H_DEFINED
+
+#include <signal.h>
+#include <stdint.h>
+#include <poll.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /**
  * @file qbloop.h
- *
  * The main loop: jobs, timers, descriptors and signals on three priorities.
  *
  * @note One thread runs a loop; the functions that add and take back may be
  * called from any thread, and from callbacks. A NULL loop means the default loop
  * of the process, see qb_loop_create(). Errors are negative errno numbers.
  */
-#ifndef QB_LOOP_H_DEFINED
-#define QB_LOOP_H_DEFINED
-
-#ifdef __cplusplus
-extern "C" {
-#endif
-
-#include <signal.h>
-#include <stdint.h>
-#include <poll.h>
 
 /**
  * Share of the loop: while all levels are busy, they get turns in the
@@ -285,4 +285,4 @@ int32_t qb_loop_signal_del(qb_loop_t *l, qb_loop_signal_handle handle);
 }
 #endif
 
-#endif
+#endif /* QB_LOOP_H_DEFINED */

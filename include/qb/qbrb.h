@@ -15,8 +15,9 @@ extern "C" {
  * Ring buffers of variable-length chunks, in memory that threads and processes
  * can share.
  *
- * One side writes chunks, the other reads them in the same order. Without further flags a full ring refuses new chunks and a counter lets the
- * reader wait for the next one.
+ * One side writes chunks, the other reads them in the same order. Without further
+ * flags a full ring refuses new chunks and a counter lets the reader wait for the
+ * next one.
  *
  * Copying:
  * @code
@@ -257,4 +258,4 @@ int32_t qb_rb_chmod(qb_ringbuffer_t *rb, mode_t mode);
 }
 #endif
 
-#endif
+#endif /* QB_RB_H_DEFINED */

@@ -35,6 +35,8 @@ extern "C" {
  *        qb_util_stopwatch_us_elapsed_get(sw));
  * qb_util_stopwatch_free(sw);
  * @endcode
+ *
+ * @note All functions are for any thread, but a stopwatch is for one at a time.
  */
 
 /** For how long a lock is usually held; it decides how a thread waits for it. */
@@ -47,7 +49,7 @@ typedef enum {
 struct qb_thread_lock_s;
 typedef struct qb_thread_lock_s qb_thread_lock_t;
 
-/** A stopwatch; to be used by one thread at a time. */
+/** A stopwatch. */
 typedef struct qb_util_stopwatch qb_util_stopwatch_t;
 
 /** Option of qb_util_stopwatch_split_ctl(): new splits replace the oldest. */
@@ -79,7 +81,8 @@ extern const char *const qb_ver_str;
  * Makes a lock.
  *
  * @param type for how long the lock is usually held
- * @return the lock, not held; free it with qb_thread_lock_destroy()
+ * @return the lock, not held, and never NULL; free it with
+ *         qb_thread_lock_destroy()
  */
 qb_thread_lock_t *qb_thread_lock_create(qb_thread_lock_type_t type);
 
@@ -187,7 +190,7 @@ char *qb_strerror_r(int errnum, char *buf, size_t buflen);
 /**
  * Makes a stopwatch that has not been started.
  *
- * @return the stopwatch; free it with qb_util_stopwatch_free()
+ * @return the stopwatch, never NULL; free it with qb_util_stopwatch_free()
  */
 qb_util_stopwatch_t *qb_util_stopwatch_create(void);
 

@@ -187,6 +187,18 @@ impl Outstanding {
         Ok(true)
     }
 
+    /// Leaves the socket's buffer as it is.
+    #[cfg(test)]
+    pub fn keep_buffer(&mut self) {
+        self.grown = true;
+    }
+
+    /// Is as sure of room as a copy of a process whose other copy uses it up.
+    #[cfg(test)]
+    pub fn be_wrong(&mut self) {
+        self.room = u32::MAX;
+    }
+
     /// Whether bytes wait to be sent.
     pub fn any(&self) -> bool {
         self.owed > 0

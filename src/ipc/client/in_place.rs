@@ -233,6 +233,8 @@ mod tests {
         let (counted, client) = (running.connect(), running.connect());
         for client in [&counted, &client] {
             socket::set_send_buffer(client.stream.as_fd(), 1).unwrap(); // the smallest that there is
+            let Links::Shm { requests, .. } = &client.links else { unreachable!() };
+            requests.lock().1.keep_buffer();
         }
         let held = running.hold();
         let most = room(&counted);
@@ -245,5 +247,28 @@ mod tests {
         let Links::Shm { requests, .. } = &client.links else { unreachable!() };
         assert!(!requests.lock().1.any(), "all are announced");
         drop(held);
+    }
+
+    #[test]
+    fn bytes_that_are_still_owed_go_out_while_an_event_is_waited_for() {
+        let running = Running::start("owed", ALL[1]);
+        let client = running.connect();
+        socket::set_send_buffer(client.stream.as_fd(), 1).unwrap();
+        let Links::Shm { requests, .. } = &client.links else { unreachable!() };
+        let held = running.hold();
+        requests.lock().1.be_wrong();
+        while !requests.lock().1.any() {
+            client.send(&[&message(1, 24, 0)]).unwrap();
+        }
+        assert_eq!(client.recv_event(&mut [0; 64], 50), Err(Error::Busy));
+        assert!(requests.lock().1.any(), "the service is held and has taken none");
+        drop(held);
+        for _ in 0..100 {
+            assert_eq!(client.recv_event(&mut [0; 64], 100), Err(Error::Busy));
+            if !requests.lock().1.any() {
+                return;
+            }
+        }
+        panic!("a byte is still owed");
     }
 }

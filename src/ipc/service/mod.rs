@@ -83,7 +83,7 @@ pub enum RateLimit {
     Slow = 2,
     /// Clients are told to stop sending, and no requests are taken.
     Off = 3,
-    /// The same, for the patient clients too.
+    /// The same, but only clients that want to hear of it are told.
     OffUrgent = 4,
 }
 
