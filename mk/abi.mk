@@ -13,8 +13,8 @@ IMPORTERS ?= corosync corosync-notifyd corosync-vqsim libcfg7 libcmap4 libcpg4 l
     pacemaker-cli-utils pacemaker-remote libcrmcommon34 libcrmcluster29 libcib27 liblrmd28 libstonithd26 libpe-status28 sbd \
     usbguard libusbguard1 booth libqb-tools
 
-CHECKS += abi check-debian-build check-imports check-compatibility
-.PHONY: abi check-debian-build check-imports check-compatibility
+CHECKS += abi check-debian-build check-imports check-compatibility check-rooms
+.PHONY: abi check-debian-build check-imports check-compatibility check-rooms
 
 abi: all
 	@reference=$$(tools/reference-headers) && libdir=$$(c-tests/reference-dir) && \
@@ -33,3 +33,7 @@ check-imports: all
 # Every row of COMPATIBILITY.md has its test.
 check-compatibility:
 	@tools/check-compatibility
+
+# ARCHITECTURE.md, "Rooms": who uses whom.
+check-rooms:
+	@tools/check-rooms

@@ -12,10 +12,9 @@
 //! Elements are plain bytes that any thread may change at any time; the array never reads them.
 #![forbid(unsafe_code)]
 
-use crate::sync::{AtomicUsize, Mutex, Ordering};
+use crate::sync::{AtomicU8, AtomicUsize, Mutex, Ordering};
 use crate::{Error, Result};
 use std::sync::OnceLock;
-use std::sync::atomic::AtomicU8;
 
 /// Elements per bin.
 pub const BIN: usize = 16;
@@ -150,7 +149,7 @@ impl Array {
             let mut chunks = Vec::new();
             chunks.try_reserve_exact(self.element_size).map_err(|_| Error::NoMemory)?;
             chunks.resize_with(self.element_size, Chunk::new);
-            // ORDER(bin-ready): OnceLock publishes the zeroed bin; whoever gets it in `index` sees the zeros.
+            // The OnceLock publishes the zeroed bin: whoever gets it in `index` sees the zeros.
             let _ = place.set(chunks.into_boxed_slice());
             new = Some(number as u32);
         }

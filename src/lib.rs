@@ -7,19 +7,19 @@
 //! | room | what it is |
 //! |---|---|
 //! | [`error`] | the one error type, and the errno that a C caller sees |
-//! | [`limits`] | every cap, with the attack it stops |
-//! | `sync` | the single import point for atomics (std or loom) |
-//! | `sys` | libc and file descriptors; knows no protocol |
-//! | `log` | messages of the library itself and of its users |
+//! | `sync` | where atomics and locks come from (std or loom) |
+//! | [`sys`] | libc and file descriptors; knows no protocol |
+//! | [`limits`] | the caps, each with what it stops |
+//! | [`util`] | clocks, stopwatch, lock, parts of messages, version |
 //! | [`wire`] | handshake and message headers: bytes in, typed messages out |
-//! | `shm` | mapped memory that a peer can write |
+//! | [`shm`] | mapped memory that a peer can write |
 //! | [`ring`] | variable-length chunks in shared words |
 //! | [`lane`] | records in sealed memory, and the bell that wakes their reader |
 //! | [`rb`] | a ring in two files: the public ring buffer and the carrier of the shared-memory transport |
+//! | [`mod@log`] | messages of the library itself and of its users |
 //! | [`event`] | the main loop: jobs, timers, descriptors, signals |
 //! | [`ipc`] | services and clients over both transports |
 //! | [`map`], [`mod@array`], [`hdb`] | containers |
-//! | [`util`] | clocks, stopwatch, version |
 
 #[cfg(not(loom))]
 pub mod array;

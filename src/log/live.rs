@@ -134,6 +134,7 @@ impl Live {
     /// True until the configuration changes.
     #[inline]
     pub(super) fn is_current(&self) -> bool {
+        // ORDER(live-number): pairs with `publish`.
         self.number == NUMBER.load(Acquire)
     }
 }

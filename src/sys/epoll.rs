@@ -4,7 +4,7 @@
 use crate::error::{Error, Result};
 use libc::c_int;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{AtomicBool, Ordering};
 
 /// Most events that one wait can return.
 pub const BATCH: usize = 64;

@@ -2,7 +2,7 @@
 //! Notices that this process is a forked copy, or that it has copies, without a system call per question.
 
 use std::sync::Once;
-use std::sync::atomic::{AtomicU32, Ordering};
+use crate::sync::{AtomicU32, Ordering};
 
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 static FORKS: AtomicU32 = AtomicU32::new(0);

@@ -5,7 +5,7 @@ use crate::{Error, Result};
 use libc::c_int;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{AtomicUsize, Ordering};
 
 /// Bytes per page of this system, always a power of two.
 pub fn page_size() -> usize {

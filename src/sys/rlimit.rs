@@ -2,7 +2,7 @@
 //! Limits of the process.
 
 use crate::error::{Error, Result};
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 
 /// The soft limit on open descriptors (`RLIMIT_NOFILE`); "unlimited" is `u64::MAX`.
 pub fn open_files() -> Result<u64> {

@@ -21,7 +21,7 @@ use super::wake::ring_fd;
 use libc::{c_int, c_void, siginfo_t};
 use std::os::fd::RawFd;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicBool, AtomicI32, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// Highest signal number (SIGRTMAX).
 pub const MAX: c_int = 64;

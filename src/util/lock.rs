@@ -87,7 +87,7 @@ impl Lock {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::AtomicU64;
+    use crate::sync::AtomicU64;
     use std::thread;
 
     #[test]
