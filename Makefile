@@ -68,13 +68,18 @@ $(B)/c-tests/%: c-tests/%.c c-tests/check.h $(wildcard include/qb/*.h) | $(B)/li
 	$(CC) $(CFLAGS) $(TEST_CFLAGS) -o $@ $< -L$(B)/lib -lqb -pthread
 
 .PHONY: check-rust check-c
-# The engine's tests twice: with the checks of a debug build, and as it is shipped.
+# The engine's tests twice: with the checks of a debug build, and as it is shipped. The generator of the headers and the tool
+# that compares interfaces are no default members of the workspace, so they are named.
+TOOLS := -p headergen -p abi
 check-rust:
 	$(CARGO) fmt --check
+	$(CARGO) fmt --check $(TOOLS)
 	$(CARGO) clippy -q --all-targets -- -D warnings
+	$(CARGO) clippy -q $(TOOLS) --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc -q --no-deps -p qb
 	$(CARGO) test -q
 	$(CARGO) test -q --release -p qb --lib
+	$(CARGO) test -q $(TOOLS)
 
 check-c: all $(C_TESTS:%=$(B)/c-tests/%)
 	@c-tests/run-both $(C_TESTS:%=$(B)/c-tests/%)

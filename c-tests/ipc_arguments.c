@@ -1,20 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* qb/qbipcc.h, qb/qbipcs.h: names and lengths that nobody would choose, on both transports. */
-#include "ipckit.h"
+#include "ipckit_run.h"
 
 #include <limits.h>
-
-static enum qb_ipc_type T;
-static char big[2 << 20];
-
-static void run_t(const char *name, void (*test)(void))
-{
-	char full[200];
-
-	snprintf(full, sizeof full, "%s [%s]", name, T == QB_IPC_SHM ? "shm" : "socket");
-	check_run(full, test, 60);
-}
-#define RUN_T(test) run_t(#test, test)
 
 /* `before` and `after` around a name of our own, so that nobody else has it. */
 static struct kit *begin_as(const char *before, const char *after)

@@ -1,18 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* qb/qbipcc.h: a client that forks. The child uses the connection and leaves, then the parent uses it on. */
-#include "ipckit.h"
-
-static enum qb_ipc_type T;
-static char big[2 << 20];
-
-static void run_t(const char *name, void (*test)(void))
-{
-	char full[200];
-
-	snprintf(full, sizeof full, "%s [%s]", name, T == QB_IPC_SHM ? "shm" : "socket");
-	check_run(full, test, 20);
-}
-#define RUN_T(test) run_t(#test, test)
+#include "ipckit_run.h"
 
 static int still_there(qb_ipcc_connection_t *c, int rounds)
 {
@@ -161,12 +149,12 @@ int main(int argc, char **argv)
 	kit_main(argc, argv);
 	for (int transport = 0; transport < 2; transport++) {
 		T = transport == 0 ? QB_IPC_SHM : QB_IPC_SOCKET;
-		RUN_T(a_child_that_exits_leaves_the_connection);
+		RUN_T_FOR(a_child_that_exits_leaves_the_connection, 20);
 		RUN_OURS(a_child_that_disconnects_leaves_the_connection, "ipc-child-disconnect");
-		RUN_T(a_child_that_used_it_and_exits_leaves_the_connection);
+		RUN_T_FOR(a_child_that_used_it_and_exits_leaves_the_connection, 20);
 		RUN_OURS(a_child_that_used_it_and_disconnects_leaves_the_connection, "ipc-child-disconnect");
 		if (two_may_use_it()) {
-			RUN_T(parent_and_child_take_turns);
+			RUN_T_FOR(parent_and_child_take_turns, 20);
 		}
 	}
 	return check_done();

@@ -1,27 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What must work between any client and any server, whichever library each of them runs: one list for ipcc.c (both ends
- * the same library) and for the interop matrix. `T` is the transport under test.
+ * the same library) and for the interop matrix.
  */
 #ifndef IPC_SCENARIOS_H
 #define IPC_SCENARIOS_H
 
-#include "ipckit.h"
+#include "ipckit_run.h"
 
 #include <grp.h>
 #include <sys/stat.h>
-
-static enum qb_ipc_type T;
-static char big[2 << 20];
-
-static inline void run_t(const char *name, void (*test)(void))
-{
-	char full[200];
-
-	snprintf(full, sizeof full, "%s [%s]", name, T == QB_IPC_SHM ? "shm" : "socket");
-	check_run(full, test, 60);
-}
-#define RUN_T(test) run_t(#test, test)
 
 static struct kit *begin(void)
 {

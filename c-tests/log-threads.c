@@ -147,6 +147,23 @@ static void forks_while_threads_log_do_not_hang(void)
 	qb_log_fini();
 }
 
+static int from_here, from_there;
+
+/* A target that counts what the thread of the test logs ("meanwhile") and what the others do. */
+static void count_deliveries(int32_t t, struct qb_log_callsite *cs, struct timespec *ts, const char *msg)
+{
+	(void)t;
+	(void)cs;
+	(void)ts;
+	__atomic_add_fetch(strcmp(msg, "meanwhile") == 0 ? &from_here : &from_there, 1, __ATOMIC_RELAXED);
+}
+
+static int32_t counting(void)
+{
+	return wants_all(qb_log_custom_open(count_deliveries, NULL, NULL, NULL));
+}
+
+/* Row log-concurrent: every target that is open receives the message, whatever the threads log meanwhile. */
 static void targets_may_come_and_go_while_threads_log(void)
 {
 	pthread_t id[3];
@@ -156,12 +173,16 @@ static void targets_may_come_and_go_while_threads_log(void)
 		pthread_create(&id[i], NULL, log_until_told, NULL);
 	}
 	for (int i = 0; i < 300; i++) {
-		int32_t t = i % 2 ? custom() : wants_all(qb_log_file_open("/dev/null"));
+		int32_t t = i % 2 ? counting() : wants_all(qb_log_file_open("/dev/null"));
 
+		CHECK(t > QB_LOG_BLACKBOX);
 		qb_log_format_set(t, i % 3 ? "%p %n %b" : NULL);
-		qb_log_ctl(t, QB_LOG_CONF_MAX_LINE_LEN, 100 + i);
-		qb_log_file_reopen(t, NULL);
+		CHECK_EQ(qb_log_ctl(t, QB_LOG_CONF_MAX_LINE_LEN, 100 + i), 0);
+		CHECK_EQ(qb_log_file_reopen(t, NULL), i % 2 ? -EBADF : 0);
+		qb_log(LOG_INFO, "meanwhile");
+		CHECK_EQ(from_here, (i + 1) / 2);
 		qb_log_custom_close(t);
+		CHECK_EQ(qb_log_ctl(t, QB_LOG_CONF_MAX_LINE_LEN, 100), -EBADF);
 	}
 	stop_logging = 1;
 	for (int i = 0; i < 3; i++) {
@@ -261,17 +282,28 @@ static void stop_here(int n)
 	__atomic_store_n(&stopped, 0, __ATOMIC_RELEASE);
 }
 
-/* Row log-concurrent. */
+static void *log_and_count(void *logged)
+{
+	while (!stop_logging) {
+		qb_log(LOG_INFO, "busy %d", 5);
+		++*(int *)logged;
+	}
+	return NULL;
+}
+
+/* Row log-concurrent: each message of either thread is delivered once, those of this one while the other stands still. */
 static void a_thread_that_is_stopped_in_a_log_call_stops_nobody_else(void)
 {
 	struct sigaction act = { .sa_handler = stop_here };
+	int logged = 0;
 	pthread_t id;
 
 	start();
 	qb_log_ctl(QB_LOG_BLACKBOX, QB_LOG_CONF_SIZE, 4096);
 	wants_all(QB_LOG_BLACKBOX);
+	counting();
 	sigaction(SIGUSR1, &act, NULL);
-	pthread_create(&id, NULL, log_until_told, NULL);
+	CHECK_EQ(pthread_create(&id, NULL, log_and_count, &logged), 0);
 	for (int i = 0; i < 300; i++) {
 		usleep(100);
 		go_on = 0;
@@ -280,6 +312,7 @@ static void a_thread_that_is_stopped_in_a_log_call_stops_nobody_else(void)
 			usleep(20);
 		}
 		qb_log(LOG_INFO, "meanwhile");
+		CHECK_EQ(from_here, i + 1);
 		__atomic_store_n(&go_on, 1, __ATOMIC_RELEASE);
 		while (__atomic_load_n(&stopped, __ATOMIC_ACQUIRE)) {
 			usleep(20);
@@ -287,6 +320,8 @@ static void a_thread_that_is_stopped_in_a_log_call_stops_nobody_else(void)
 	}
 	stop_logging = 1;
 	pthread_join(id, NULL);
+	CHECK(logged > 0);
+	CHECK_EQ(from_there, logged);
 	qb_log_fini();
 }
 

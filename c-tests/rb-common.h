@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <qb/qbrb.h>
 #include <sys/stat.h>
+#include <time.h>
 
 static char buffer[70000];
 static char name_[64];
@@ -40,6 +41,13 @@ static inline off_t length_of(const char *path)
 {
 	struct stat st;
 	return stat(path, &st) == 0 ? st.st_size : -1;
+}
+
+static inline long ms_since(const struct timespec *start)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (now.tv_sec - start->tv_sec) * 1000 + (now.tv_nsec - start->tv_nsec) / 1000000;
 }
 
 #endif

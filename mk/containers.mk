@@ -4,7 +4,7 @@
 CHECKS += check-containers
 .PHONY: check-containers
 
-$(B)/c-tests/containers-random: c-tests/containers/random.c $(wildcard include/qb/*.h) | $(B)/lib/$(SONAME)
+$(B)/c-tests/containers-random: c-tests/containers/random.c c-tests/random/random.h $(wildcard include/qb/*.h) | $(B)/lib/$(SONAME)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(TEST_CFLAGS) -o $@ $< -L$(B)/lib -lqb
 

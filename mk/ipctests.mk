@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Tests of the IPC headers beyond one program per header: the interop matrix, a GLib-driven server, injected faults, leaks.
 
-IPC_KIT := $(addprefix c-tests/,check.h miniloop.h ipckit.h ipckit_shared.h ipckit_server.h ipckit_ext.h ipc_scenarios.h ipc_scenarios_end.h ipc_scenarios_wait.h ipc_scenarios_who.h ipcs_leaving.h)
+IPC_KIT := $(addprefix c-tests/,check.h miniloop.h ipckit.h ipckit_shared.h ipckit_server.h ipckit_run.h ipckit_acts.h ipckit_ext.h ipc_ext_end.h ipc_scenarios.h ipc_scenarios_end.h ipc_scenarios_wait.h ipc_scenarios_who.h ipcs_leaving.h)
 $(B)/c-tests/ipcc $(B)/c-tests/ipcs $(B)/c-tests/ipc_limits $(B)/c-tests/ipc_fork $(B)/c-tests/ipc_arguments $(B)/c-tests/ipcs_callbacks $(B)/c-tests/ipc_ext: $(IPC_KIT)
 
 # Programs in folders of c-tests/ are built like the others; where they run is decided by the script beside them.

@@ -5,7 +5,7 @@
 CHECKS += check-ring-mixed loom
 .PHONY: check-ring-mixed loom
 
-$(B)/c-tests/rb $(B)/c-tests/rb-files: c-tests/rb-common.h
+$(B)/c-tests/rb $(B)/c-tests/rb-files: c-tests/rb-common.h c-tests/rb-shared.h
 
 $(B)/c-tests/mixed/ring: c-tests/mixed/ring.c c-tests/check.h $(wildcard include/qb/*.h) | $(B)/lib/$(SONAME)
 	@mkdir -p $(@D)

@@ -2,46 +2,17 @@
 /*
  * Random operations on one container: `random KIND SEED OPERATIONS [-v]` prints a running hash of every result, every
  * callback with its arguments and what it sees, and the final order. Two libraries agree if their outputs are equal; -v
- * prints each step, to find the first difference.
+ * prints each step to stderr, to find the first difference.
  *
  * A small model of the contents keeps away from what is undefined or differs on purpose (see COMPATIBILITY.md).
  */
-#include <errno.h>
+#include "random/random.h"
+
 #include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include <qb/qbarray.h>
 #include <qb/qbhdb.h>
 #include <qb/qbmap.h>
-
-static uint64_t state, hash = 0xcbf29ce484222325ull;
-static int verbose;
-
-static uint32_t rnd(uint32_t below)
-{
-	state = state * 6364136223846793005ull + 1442695040888963407ull;
-	return (uint32_t)((state >> 33) % below);
-}
-
-static void note(const char *what, int64_t a, int64_t b, int64_t c)
-{
-	const int64_t words[] = {a, b, c};
-
-	for (const char *p = what; *p != '\0'; p++) {
-		hash = (hash ^ (unsigned char)*p) * 0x100000001b3ull;
-	}
-	for (int i = 0; i < 3; i++) {
-		hash = (hash ^ (uint64_t)words[i]) * 0x100000001b3ull;
-		hash ^= hash >> 29;
-	}
-	if (verbose) {
-		printf("%s %jd %jd %jd\n", what, (intmax_t)a, (intmax_t)b, (intmax_t)c);
-		fflush(stdout);
-	}
-}
 
 /* ---- Maps ---- */
 
@@ -380,7 +351,7 @@ static void maps(long operations)
 		quiet = 1;
 		qb_map_destroy(map);
 		quiet = 0;
-		printf("%ld %016jx\n", n, (uintmax_t)hash);
+		printf("%ld %016jx\n", n, (uintmax_t)random_hash);
 	}
 }
 
@@ -428,7 +399,7 @@ static void arrays(long operations)
 		note("end", (int64_t)sum, (int64_t)qb_array_elems_per_bin_get(a), 0);
 		qb_array_free(a);
 	}
-	printf("%ld %016jx\n", operations, (uintmax_t)hash);
+	printf("%ld %016jx\n", operations, (uintmax_t)random_hash);
 }
 
 /* ---- Handle database ---- */
@@ -512,7 +483,7 @@ static void handles(long operations)
 		}
 	}
 	qb_hdb_destroy(db);
-	printf("%ld %016jx\n", operations, (uintmax_t)hash);
+	printf("%ld %016jx\n", operations, (uintmax_t)random_hash);
 }
 
 int main(int argc, char **argv)
@@ -524,9 +495,9 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: %s hashtable|skiplist|trie|array|hdb SEED OPERATIONS [-v]\n", argv[0]);
 		return 2;
 	}
-	state = strtoull(argv[2], NULL, 10) * 0x9e3779b97f4a7c15ull;
+	random_state = strtoull(argv[2], NULL, 10) * 0x9e3779b97f4a7c15ull;
 	operations = strtol(argv[3], NULL, 10);
-	verbose = argc > 4;
+	random_verbose = argc > 4;
 	for (int k = HASH; k <= TRIE; k++) {
 		if (strcmp(argv[1], names[k]) == 0) {
 			kind = (enum map_kind)k;

@@ -74,6 +74,7 @@ static void word_at_rest(const struct row *row)
 static struct {
 	_Atomic uint32_t *word; /* NULL: any word of any shared file */
 	uint32_t words;
+	pthread_t thread;
 	atomic_int stop;
 } flip;
 
@@ -106,24 +107,43 @@ static void *flipper(void *unused)
 	return NULL;
 }
 
+/* A connection, unless the time is over first. */
+static int connected_before(double end)
+{
+	while (now_ms() < end) {
+		if (wire_connect(&w, me.service, WIRE_MAX_MSG) == 0) {
+			return 1;
+		}
+		wire_ms(1);
+	}
+	return 0;
+}
+
+static void start_beside(void *(*disturb)(void *))
+{
+	atomic_store(&flip.stop, 0);
+	pthread_create(&flip.thread, NULL, disturb, NULL);
+}
+
+static void stop_and_close(void)
+{
+	atomic_store(&flip.stop, 1);
+	pthread_join(flip.thread, NULL);
+	wire_close(&w);
+}
+
 /* Sends requests for a while; connects anew whenever the server has had enough. */
 static void keep_using(_Atomic uint32_t *(*pick)(const struct row *), const struct row *row)
 {
 	double end = now_ms() + attack_time();
 
 	in_place();
-	while (now_ms() < end) {
+	while (connected_before(end)) {
 		struct wire_msg m = wire_message(V_EVENTS, sizeof m);
-		pthread_t thread;
 
-		if (wire_connect(&w, me.service, WIRE_MAX_MSG) != 0) {
-			wire_ms(1);
-			continue;
-		}
 		flip.word = pick(row);
 		flip.words = w.ring[0].words != 0 ? w.ring[0].words : 24;
-		atomic_store(&flip.stop, 0);
-		pthread_create(&thread, NULL, flipper, NULL);
+		start_beside(flipper);
 		for (int i = 0; i < 400 && now_ms() < end; i++) {
 			char byte;
 
@@ -136,22 +156,7 @@ static void keep_using(_Atomic uint32_t *(*pick)(const struct row *), const stru
 				sched_yield();
 			}
 		}
-		atomic_store(&flip.stop, 1);
-		pthread_join(thread, NULL);
-		close(w.stream);
-		if (row->type == QB_IPC_SOCKET) {
-			munmap(w.control, 24);
-			close(w.control_fd);
-			close(w.requests);
-			close(w.events);
-			continue;
-		}
-		for (int i = 0; i < 3; i++) {
-			munmap(w.ring[i].header, WIRE_HEADER_LEN);
-			munmap(w.ring[i].data, (size_t)w.ring[i].words * 4);
-			close(w.ring[i].hfd);
-			close(w.ring[i].dfd);
-		}
+		stop_and_close();
 	}
 }
 
@@ -380,32 +385,20 @@ static void truncated_in_use(const struct row *row)
 
 	(void)row;
 	in_place();
-	while (now_ms() < end) {
+	while (connected_before(end)) {
 		struct wire_msg m = wire_message(V_EVENTS, sizeof m);
-		pthread_t thread;
 
-		if (wire_connect(&w, me.service, WIRE_MAX_MSG) != 0) {
-			wire_ms(1);
-			continue;
-		}
 		/* Our own accesses must not fault: the descriptors are enough for the thread. */
 		for (int i = 0; i < 20; i++) {
 			wire_put(&w.ring[R_REQUEST], &m, sizeof m);
 		}
-		atomic_store(&flip.stop, 0);
-		pthread_create(&thread, NULL, cutter, NULL);
+		start_beside(cutter);
 		for (int i = 0; i < 20; i++) {
 			wire_ring_bell(&w, 1);
 			sched_yield();
 		}
 		wire_ms(2);
-		atomic_store(&flip.stop, 1);
-		pthread_join(thread, NULL);
-		close(w.stream);
-		for (int i = 0; i < 3; i++) {
-			close(w.ring[i].hfd);
-			close(w.ring[i].dfd);
-		}
+		stop_and_close();
 	}
 }
 

@@ -344,4 +344,22 @@ static inline int wire_connect(struct wire *w, const char *service, uint32_t max
 	return rc != 0 ? rc : wire_open(w);
 }
 
+/* Gives back everything that wire_connect() opened. */
+static inline void wire_close(struct wire *w)
+{
+	close(w->stream);
+	if (w->control != NULL) {
+		munmap(w->control, 24);
+		close(w->control_fd);
+		close(w->requests);
+		close(w->events);
+	}
+	for (int i = 0; i < 3 && w->ring[i].header != NULL; i++) {
+		munmap(w->ring[i].header, WIRE_HEADER_LEN);
+		munmap(w->ring[i].data, (size_t)w->ring[i].words * 4);
+		close(w->ring[i].hfd);
+		close(w->ring[i].dfd);
+	}
+}
+
 #endif

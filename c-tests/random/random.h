@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the random drivers share: `PROGRAM FIRST LAST OPERATIONS [-v]` does the operations of each seed in a child process and
- * prints one line for it, with a hash of all results. -v prints each step to stderr, to find the first difference.
+ * What the random drivers share: numbers, and a hash of all results. -v prints each step to stderr, to find the first difference.
+ * Those with many short runs are `PROGRAM FIRST LAST OPERATIONS [-v]`: for_each_seed() does the operations of each seed in a child
+ * process and prints one line for it.
  */
 #ifndef RANDOM_H
 #define RANDOM_H

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //! Compiles the writing half of the serialization, with a way in for the fuzzer.
 
+#![allow(clippy::print_stdout, reason = "this is how a build script speaks to cargo")]
+
 fn main() {
     println!("cargo:rerun-if-changed=../../capi/shim");
     println!("cargo:rerun-if-changed=serialize.c");

@@ -2,6 +2,8 @@
 //! What each fuzz target does with one input. The fuzzer calls these functions (`make fuzz`), and so does a test that replays
 //! the seeds and changes of them (`make check-seeds`).
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is what the fuzzer looks for")]
+
 mod client;
 mod event;
 mod handshake;

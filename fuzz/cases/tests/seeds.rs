@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //! Every seed of every target, and a number of changes of each, the same ones each time. `QB_REPLAY_CHANGES` says how many.
 
+#![allow(clippy::unwrap_used, reason = "functions of a test")]
+
 use std::path::Path;
 
 /// Marsaglia's xorshift: the same everywhere.

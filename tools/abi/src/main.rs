@@ -6,6 +6,8 @@
 //! arguments, the shared object by soname, dependencies and symbols. Every compared item is one check. A header of the
 //! reference that we do not have is a failure if it is required and a line of information otherwise.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program says what it found")]
+
 mod allowed;
 mod bindings;
 mod macros;

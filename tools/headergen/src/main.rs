@@ -5,6 +5,8 @@
 //! C prototypes of `capi/src/X.rs` with their doc comments. Everything else in a header is written by hand in the
 //! template. The output depends on the templates, the Rust files and `capi/cbindgen.toml` only.
 
+#![allow(clippy::print_stderr, reason = "a program says why it failed")]
+
 mod comment;
 mod tidy;
 
