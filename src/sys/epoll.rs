@@ -2,9 +2,9 @@
 //! epoll: a set of descriptors, each with a 64-bit token, and a wait with nanosecond time-outs.
 
 use crate::error::{Error, Result};
+use crate::sync::{AtomicBool, Ordering};
 use libc::c_int;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use crate::sync::{AtomicBool, Ordering};
 
 /// Most events that one wait can return.
 pub const BATCH: usize = 64;

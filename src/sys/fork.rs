@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //! Notices that this process is a forked copy, or that it has copies, without a system call per question.
 
-use std::sync::Once;
 use crate::sync::{AtomicU32, Ordering};
+use std::sync::Once;
 
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 static FORKS: AtomicU32 = AtomicU32::new(0);

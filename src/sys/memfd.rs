@@ -3,10 +3,10 @@
 //! holders' `ftruncate`.
 
 use super::mmap::page_size;
+use crate::sync::{AtomicBool, Ordering::Relaxed};
 use crate::{Error, Result};
 use libc::{c_int, c_uint};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use crate::sync::{AtomicBool, Ordering::Relaxed};
 
 const SEALS: c_int = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
 

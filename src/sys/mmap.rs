@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //! Owned memory mappings of files: once, or twice back to back. Addresses only; what the bytes mean is `shm`'s business.
 
+use crate::sync::{AtomicUsize, Ordering};
 use crate::{Error, Result};
 use libc::c_int;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::{self, NonNull};
-use crate::sync::{AtomicUsize, Ordering};
 
 /// Bytes per page of this system, always a power of two.
 pub fn page_size() -> usize {

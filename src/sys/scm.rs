@@ -112,16 +112,8 @@ pub fn send_with_descriptor(fd: BorrowedFd<'_>, bytes: &[u8], sent: BorrowedFd<'
         (*header).cmsg_len = len as _;
         libc::CMSG_DATA(header).cast::<c_int>().write_unaligned(sent.as_raw_fd());
     }
-    loop {
-        // SAFETY: the vector is readable for its length, and so is the control space; sendmsg writes to neither.
-        let n = unsafe {
-            libc::sendmsg(fd.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT)
-        };
-        match checked_len(n) {
-            Err(Error::Os(libc::EINTR)) => {}
-            r => return r,
-        }
-    }
+    // SAFETY: the vector is readable for its length, and so is the control space.
+    unsafe { super::socket::send_message(fd, &message) }
 }
 
 #[cfg(test)]

@@ -18,10 +18,10 @@
 
 use super::fork;
 use super::wake::ring_fd;
+use crate::sync::{AtomicBool, AtomicI32, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use libc::{c_int, c_void, siginfo_t};
 use std::os::fd::RawFd;
 use std::ptr::null_mut;
-use crate::sync::{AtomicBool, AtomicI32, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// Highest signal number (SIGRTMAX).
 pub const MAX: c_int = 64;

@@ -262,11 +262,18 @@ pub fn send_parts(fd: BorrowedFd<'_>, parts: &[&[u8]]) -> Result<usize> {
     let mut message: libc::msghdr = unsafe { zeroed() };
     message.msg_iov = vectors.as_mut_ptr();
     message.msg_iovlen = vectors.len() as _;
+    // SAFETY: every vector points to a live part.
+    unsafe { send_message(fd, &message) }
+}
+
+/// Sends a message without waiting.
+///
+/// # Safety
+/// What the message points to is there, for the lengths that it says.
+pub(super) unsafe fn send_message(fd: BorrowedFd<'_>, message: &libc::msghdr) -> Result<usize> {
     loop {
-        // SAFETY: every vector points to a live part, which sendmsg only reads.
-        let n = unsafe {
-            libc::sendmsg(fd.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT)
-        };
+        // SAFETY: the caller vouches for what sendmsg reads; it writes to nothing.
+        let n = unsafe { libc::sendmsg(fd.as_raw_fd(), message, libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT) };
         match checked_len(n) {
             Err(Error::Os(libc::EINTR)) => {}
             r => return r,
