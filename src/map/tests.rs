@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
+//! Maps of each kind against a simple model, iterators that outlive what they show, and memory that comes back.
+
 use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;

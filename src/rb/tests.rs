@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
+//! Messages through rings in files, the files themselves, and what a peer does to either.
+
 use super::*;
 use crate::Error;
 use crate::sys::dir::Dir;

@@ -2,6 +2,8 @@
 //! The native protocol of the systemd journal: one datagram with one field per line. No library is needed for it, and without a
 //! journal the message goes nowhere, as with libsystemd.
 
+#![forbid(unsafe_code)]
+
 use qb::log::Delivery;
 use std::os::unix::net::UnixDatagram;
 use std::sync::OnceLock;

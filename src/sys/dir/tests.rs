@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
+//! Directories and their files: what took a name is left alone, and no link is followed.
+
 use super::*;
 
 fn euid() -> u32 {
