@@ -12,7 +12,8 @@
 //! | [`serial`], [`dump`] | a message without its format applied; a dump read back |
 //!
 //! This room may touch the calendar, the host's name, regular expressions, and `rb` with `shm`'s safe types. Sinks are given to it: it
-//! opens and prints nothing itself. Any thread may log at any time; only what a target's own function logs is dropped. Atomics and
+//! opens and prints nothing itself. Any thread may log at any time; only what a target's own function logs is dropped. A
+//! thread that is stopped in a log call stops no other, unless it was about to make a new callsite or to change a setting. Atomics and
 //! locks are the standard library's, because they have to be constants and usable in a forked child.
 #![forbid(unsafe_code)]
 
