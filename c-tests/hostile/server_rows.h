@@ -29,7 +29,7 @@ static const char *const answer_names[] = {
 enum { /* what is wrong afterwards */
 	B_SERVE, B_SILENT, B_STOP, B_EXIT, B_CLOSE, B_WORD, B_FLIP, B_DATA_FLIP, B_COUNTS, B_BIG_CHUNK, B_BAD_SIZE, B_BAD_MAGIC,
 	B_BELLS, B_BELL_FLOOD, B_EVENT_NO_BELL, B_CUT_HEADERS, B_CUT_DATA, B_CUT_IN_USE, B_DELETE, B_LINKS, B_LENGTHS, B_STRANGER,
-	B_FLOW, B_NO_BYTE
+	B_FLOW, B_NO_BYTE, B_DEAF
 };
 
 enum { FILLS = 1 }; /* row->c with B_STOP, B_SILENT and B_NO_BYTE: the client sends until it is told to stop */
@@ -280,6 +280,7 @@ static void misbehave(const struct row *row)
 		case B_SILENT: break;
 		case B_STOP: raise(SIGSTOP); break;
 		case B_CLOSE: shutdown(w.stream, SHUT_RDWR); return;
+		case B_DEAF: shutdown(w.stream, SHUT_RD); break;
 		case B_EXIT: kill(getpid(), SIGKILL); break;
 		case B_WORD:
 			if (shm) {
@@ -570,6 +571,7 @@ static void server_rows(void)
 	add(QB_IPC_SHM, REVERSE, fake_server, A_FINE, B_COUNTS, INT32_MAX, "2^31-1 counts for nothing");
 	add(QB_IPC_SHM, REVERSE, fake_server, A_FINE, B_BIG_CHUNK, 0, "messages larger than the buffer");
 	add(QB_IPC_SHM, REVERSE | WORKS, fake_server, A_FINE, B_NO_BYTE, FILLS, "server answers, and leaves the bytes of requests where they are");
+	add(QB_IPC_SHM, REVERSE, fake_server, A_FINE, B_DEAF, 0, "server takes no more bytes, and stays");
 	add(QB_IPC_SHM, REVERSE, fake_server, A_FINE, B_EVENT_NO_BELL, 0, "events without bytes");
 	add(QB_IPC_SHM, REVERSE, fake_server, A_FINE, B_CUT_HEADERS, 4096, "headers cut to 4096");
 	add(QB_IPC_SHM, REVERSE, fake_server, A_FINE, B_CUT_DATA, 0, "data cut to 0");

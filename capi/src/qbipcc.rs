@@ -99,7 +99,7 @@ pub unsafe extern "C" fn qb_ipcc_connect_async(
 ///
 /// A connection that shall not be finished is given to qb_ipcc_disconnect() instead.
 ///
-/// @param c connection from qb_ipcc_connect_async(); freed by every negative result, -EAGAIN too
+/// @param c connection from qb_ipcc_connect_async(); freed by a negative result of the first call, -EAGAIN too
 /// @return 0; -EAGAIN when it is called before the service has answered, or the negative errno as for qb_ipcc_connect().
 ///         A second call, after 0, is -EINVAL and changes nothing
 ///
@@ -220,11 +220,13 @@ pub unsafe extern "C" fn qb_ipcc_fc_enable_max_set(c: *mut qb_ipcc_connection_t,
     }
 }
 
-/// Queues one request for the server; never waits for room.
+/// Queues one request for the server; does not wait for room in the queue.
 ///
 /// The request is copied: the buffer may be used again at once. Requests of one
 /// connection arrive in the order of their sending. That this returns says nothing
 /// of the server's having seen the request; qb_ipcc_recv() waits for its response.
+/// Where the server has stopped, it may take up to 600 ms to find out that it would
+/// not notice another request (-EAGAIN).
 ///
 /// @param c       connection
 /// @param msg_ptr request, starting with a struct qb_ipc_request_header

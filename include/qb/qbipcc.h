@@ -42,8 +42,8 @@ extern "C" {
  * answers on the same connection take turns with a lock.
  *
  * @note No call raises SIGPIPE. -EAGAIN, -EBUSY, -ETIMEDOUT, -EMSGSIZE, -ENOBUFS
- * and -EINVAL leave a connection usable (except for qb_ipcc_connect_continue(),
- * which frees it); after any other error, disconnect and connect again.
+ * and -EINVAL leave a connection usable (except for the first
+ * qb_ipcc_connect_continue(), which frees it); after any other error, disconnect and connect again.
  */
 
 /** A connection to a service; made by qb_ipcc_connect() or its async form. */
@@ -84,8 +84,8 @@ qb_ipcc_connection_t *qb_ipcc_connect_async(const char *name,
  * A connection that shall not be finished is given to qb_ipcc_disconnect()
  * instead.
  *
- * @param c connection from qb_ipcc_connect_async(); freed by every negative
- *          result, -EAGAIN too
+ * @param c connection from qb_ipcc_connect_async(); freed by a negative result
+ *          of the first call, -EAGAIN too
  * @return 0; -EAGAIN when it is called before the service has answered, or the
  *         negative errno as for qb_ipcc_connect(). A second call, after 0, is
  *         -EINVAL and changes nothing
@@ -137,12 +137,13 @@ int32_t qb_ipcc_auth_get(qb_ipcc_connection_t *c, pid_t *pid, uid_t *uid,
 int32_t qb_ipcc_fc_enable_max_set(qb_ipcc_connection_t *c, uint32_t max);
 
 /**
- * Queues one request for the server; never waits for room.
+ * Queues one request for the server; does not wait for room in the queue.
  *
  * The request is copied: the buffer may be used again at once. Requests of one
  * connection arrive in the order of their sending. That this returns says
  * nothing of the server's having seen the request; qb_ipcc_recv() waits for its
- * response.
+ * response. Where the server has stopped, it may take up to 600 ms to find out
+ * that it would not notice another request (-EAGAIN).
  *
  * @param c       connection
  * @param msg_ptr request, starting with a struct qb_ipc_request_header

@@ -35,8 +35,10 @@ extern "C" {
  *
  * @note connection_accept, connection_created and msg_process run in the thread of
  * the event loop, as connection_closed and connection_destroyed do when a client
- * leaves. Otherwise these two run in the thread that calls qb_ipcs_disconnect() or
- * qb_ipcs_destroy(), or drops the last reference. If that is another thread,
+ * leaves. Otherwise connection_closed runs in the thread that calls
+ * qb_ipcs_disconnect() or qb_ipcs_destroy(), and connection_destroyed in that which
+ * drops the last reference; once connection_closed has returned non-zero, both come
+ * in the loop's thread again. If it is another thread that disconnects,
  * msg_process may be running for the same connection at the same time; a reference
  * that is held in the meantime delays connection_destroyed.
  */
@@ -314,8 +316,9 @@ void qb_ipcs_request_rate_limit(qb_ipcs_service_t *s,
  * @param data response, starting with a struct qb_ipc_response_header
  * @param size whole length of the response in bytes
  * @return bytes sent, or -EINVAL, -EMSGSIZE (longer than a message can be, or
- *         than the socket carries), -EAGAIN (no room now), -ENOTCONN;
- *         -ECONNREFUSED when the client has left and that was not handled yet
+ *         than the socket carries), -EAGAIN (no room now; in shared memory also
+ *         when it is longer than the queue), -ENOTCONN; -ECONNREFUSED when the
+ *         client has left and that was not handled yet
  */
 ssize_t qb_ipcs_response_send(qb_ipcs_connection_t *c, const void *data,
                               size_t size);
@@ -375,8 +378,8 @@ void qb_ipcs_connection_unref(qb_ipcs_connection_t *c);
 
 /**
  * Ends a connection; from any callback too. connection_closed is called before
- * this returns, or after connection_created has returned when called from
- * there.
+ * this returns. From connection_created it is not called at all, and
+ * connection_destroyed follows once that has returned.
  *
  * @param c connection; NULL is fine
  */

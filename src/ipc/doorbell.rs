@@ -104,8 +104,8 @@ fn take_into(stream: BorrowedFd<'_>, bytes: &mut [u8]) -> Result<usize> {
 
 /// What one system call with up to [`CHUNK`] bytes takes from a socket's send buffer, at most.
 const COST: usize = 1280;
-/// The send buffer that a sender asks for who has used up what there was, in bytes: the larger it is, the less often the kernel has to
-/// be asked for room.
+/// The send buffer that a sender asks for when it has to ask for room a second time, in bytes: the larger it is, the less often that
+/// happens. The kernel gives twice that, or twice `net.core.wmem_max` if that is less.
 const LARGE: i32 = 256 << 10;
 
 /// Bytes a sender still has to send because the socket was full.

@@ -12,8 +12,9 @@ use crate::{Error, Result, limits};
 use std::os::fd::{AsFd, BorrowedFd};
 
 impl Client {
-    /// Queues the parts as one request, which has to begin with a request header. Does not wait for room in the queue, and
-    /// [`limits::DOORBELL_RETRY`] at most for room for the byte that announces the request.
+    /// Queues the parts as one request, which has to begin with a request header. Does not wait for room in the queue. For
+    /// room for the byte that announces the request it waits up to three times [`limits::DOORBELL_RETRY`]; only a server that has
+    /// stopped makes it wait.
     ///
     /// [`Error::TooBig`] beyond the agreed size; [`Error::Busy`] when the queue is full or the server asked to stop;
     /// [`Error::Disconnected`] when the server is gone.
@@ -117,8 +118,9 @@ impl Client {
         }
     }
 
+    /// Whether it is room that is missing: where sending fails otherwise, no waiting helps.
     fn catch_up(&self, bells: &mut Outstanding) -> bool {
-        bells.any() && !matches!(bells.flush(self.stream.as_fd()), Ok(true))
+        bells.any() && bells.flush(self.stream.as_fd()) == Ok(false)
     }
 }
 
