@@ -4,6 +4,20 @@
 #include <pthread.h>
 #include <signal.h>
 
+/* So many events of 64 bytes come. */
+static void expect_events(qb_ipcc_connection_t *c, int count)
+{
+	for (int i = 0; i < count; i++) {
+		ssize_t n = qb_ipcc_event_recv(c, big, sizeof big, 10000);
+
+		if (n != 64) {
+			CHECK_EQ(n, 64);
+			printf("  event %d of %d\n", i, count);
+			break;
+		}
+	}
+}
+
 /* More requests than their announcements have room for wait for a server that then takes them one by one. */
 static void each_request_to_a_busy_server_is_handled(void)
 {
@@ -18,15 +32,7 @@ static void each_request_to_a_busy_server_is_handled(void)
 		sent++;
 	}
 	CHECK(sent > 200);
-	for (int i = 0; i < sent; i++) {
-		ssize_t n = qb_ipcc_event_recv(c, big, sizeof big, 10000);
-
-		if (n != 64) {
-			CHECK_EQ(n, 64);
-			printf("  event %d of %d\n", i, sent);
-			break;
-		}
-	}
+	expect_events(c, sent);
 	qb_ipcc_disconnect(c);
 	kit_end(k);
 }
@@ -54,15 +60,7 @@ static void requests_that_follow_many_answers_are_handled(void)
 		sent++;
 	}
 	CHECK(sent > 200);
-	for (int i = 0; i < sent; i++) {
-		ssize_t n = qb_ipcc_event_recv(c, big, sizeof big, 10000);
-
-		if (n != 64) {
-			CHECK_EQ(n, 64);
-			printf("  event %d of %d\n", i, sent);
-			break;
-		}
-	}
+	expect_events(c, sent);
 	other = kit_connect(k, 8192);
 	CHECK_EQ(kit_echo(other, 64), 0); /* nobody has to wait for a byte of `c` */
 	qb_ipcc_disconnect(other);

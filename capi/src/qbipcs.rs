@@ -191,7 +191,8 @@ pub unsafe extern "C" fn qb_ipcs_request_rate_limit(s: *mut qb_ipcs_service_t, r
 /// @param data response, starting with a struct qb_ipc_response_header
 /// @param size whole length of the response in bytes
 /// @return bytes sent, or -EINVAL, -EMSGSIZE (longer than a message can be, or than the socket carries), -EAGAIN (no
-///         room now; in shared memory also when it is longer than the queue), -ENOTCONN; -ECONNREFUSED when the client has left and that was not handled yet
+///         room now; in shared memory also when it is longer than the queue), -ENOTCONN;
+///         -ECONNREFUSED when the client has left and that was not handled yet
 ///
 /// # Safety
 /// `c` is NULL or alive; `data` is NULL or readable for `size` bytes.
