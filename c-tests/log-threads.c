@@ -36,6 +36,7 @@ static void queued_messages_are_written_before_a_change(void)
 	qb_log_ctl(t, QB_LOG_CONF_THREADED, QB_TRUE);
 	qb_log(LOG_INFO, "no thread yet");
 	qb_log_ctl(t, QB_LOG_CONF_THREADED, QB_FALSE);
+	CHECK_EQ(count, 1);
 	qb_log_thread_start();
 	qb_log_ctl(t, QB_LOG_CONF_THREADED, QB_TRUE);
 	for (int i = 0; i < 1000; i++) {
@@ -50,6 +51,33 @@ static void queued_messages_are_written_before_a_change(void)
 	qb_log_custom_close(t);
 	CHECK_EQ(count, 2001);
 	qb_log_fini();
+}
+
+static int direct_count;
+
+static void direct_logger(int32_t t, struct qb_log_callsite *cs, struct timespec *ts, const char *msg)
+{
+	(void)t, (void)cs, (void)ts, (void)msg;
+	__atomic_add_fetch(&direct_count, 1, __ATOMIC_RELAXED);
+}
+
+/* Row log-thread-unstarted: a queued message is for the targets that were threaded then, and each gets it once. */
+static void a_target_that_is_threaded_later_gets_nothing_twice(void)
+{
+	int32_t queued, direct;
+
+	start();
+	queued = custom();
+	direct = wants_all(qb_log_custom_open(direct_logger, NULL, NULL, NULL));
+	qb_log_ctl(queued, QB_LOG_CONF_THREADED, QB_TRUE);
+	qb_log(LOG_INFO, "to one at once, to the other later");
+	CHECK_EQ(count, 0);
+	CHECK_EQ(direct_count, 1);
+	qb_log_ctl(direct, QB_LOG_CONF_THREADED, QB_TRUE);
+	CHECK_EQ(qb_log_thread_start(), 0);
+	qb_log_fini();
+	CHECK_EQ(count, 1);
+	CHECK_EQ(direct_count, 1);
 }
 
 /* Row log-thread-unstarted: the end of logging writes what waited for a thread that never came. */
@@ -370,6 +398,7 @@ int main(void)
 {
 	RUN_OURS(the_thread_can_be_started_again, "log-thread-restart");
 	RUN_OURS(queued_messages_are_written_before_a_change, "log-thread-flush");
+	RUN_OURS(a_target_that_is_threaded_later_gets_nothing_twice, "log-thread-unstarted");
 	RUN_OURS(messages_for_a_thread_that_never_starts_are_written_at_the_end, "log-thread-unstarted");
 	RUN_OURS(the_queue_has_a_limit_and_tells, "log-thread-lost");
 	RUN_OURS(a_forked_child_logs, "log-blackbox-fork");

@@ -60,7 +60,7 @@ enum Then {
 
 /// Changes one setting. EBADF for a slot that is not open.
 pub fn set(target: i32, setting: Setting<'_>) -> Result<()> {
-    if matches!(setting, Setting::Threaded(false)) && worker::is_running() {
+    if matches!(setting, Setting::Threaded(false)) {
         worker::flush(); // what is queued is written first
     }
     let then = {

@@ -142,22 +142,23 @@ fn show<M: Message>(
 
 fn to_sinks(live: &Live, site: &SiteRef<'static>, time: Stamp, text: &mut [u8]) {
     let _inside = gate::enter();
-    if in_turn(live, site, time, text, false) {
-        worker::post(*site, time, text);
+    let threaded = in_turn(live, u32::MAX, site, time, text, false);
+    if threaded != 0 {
+        worker::post(*site, time, text, threaded);
     }
 }
 
-/// Delivers to the sinks that want messages of a site. Each is looked up when it is its turn, since a function that is called before,
-/// or another thread meanwhile, may change, close or enable it. Not to threaded targets, unless the message was `queued` for them, and
-/// then only to them; true if it is to be. The caller is inside the gate: whoever disabled a target before it could close the gate must
-/// find nobody inside.
+/// Delivers to those of the sinks `left` that want messages of a site. Each is looked up when it is its turn, since a function that is
+/// called before, or another thread meanwhile, may change, close or enable it. Threaded targets get the message only if it was `queued`
+/// for them; the bits of those that it has to be queued for. The caller is inside the gate: whoever disabled a target before it could
+/// close the gate must find nobody inside.
 #[inline]
-fn in_turn(live: &Live, site: &SiteRef<'_>, time: Stamp, text: &mut [u8], queued: bool) -> bool {
-    let (left, post) = while_current(live, u32::MAX, site, time, text, queued);
-    if left == 0 { post } else { resume(left, site, time, text, queued) || post }
+fn in_turn(live: &Live, left: u32, site: &SiteRef<'_>, time: Stamp, text: &mut [u8], queued: bool) -> u32 {
+    let (left, post) = while_current(live, left, site, time, text, queued);
+    if left == 0 { post } else { resume(left, site, time, text, queued) | post }
 }
 
-/// Those of them whose bits are in `left`, until there is a newer snapshot; also the bits that are left then.
+/// Delivers until there is a newer snapshot; also the bits that are left then, and of those to queue for.
 #[inline(always)]
 fn while_current(
     live: &Live,
@@ -166,20 +167,18 @@ fn while_current(
     time: Stamp,
     text: &mut [u8],
     queued: bool,
-) -> (u32, bool) {
-    let mut post = false;
+) -> (u32, u32) {
+    let mut post = 0;
     while live.is_current() {
         let wanted = left & live.sinks & site.head.targets();
         if wanted == 0 {
             return (0, post);
         }
         let n = wanted.trailing_zeros() as usize;
-        left = u32::MAX << n << 1;
+        left &= u32::MAX << n << 1;
         match &live.slots[n] {
-            Some(slot) if slot.threaded == queued || (slot.threaded && !worker::takes()) => {
-                deliver(n, slot, site, time, text);
-            }
-            Some(slot) => post |= slot.threaded,
+            Some(slot) if queued || !slot.threaded || !worker::takes() => deliver(n, slot, site, time, text),
+            Some(_) => post |= 1 << n,
             None => (),
         }
     }
@@ -188,8 +187,8 @@ fn while_current(
 
 #[cold]
 #[inline(never)]
-fn resume(mut left: u32, site: &SiteRef<'_>, time: Stamp, text: &mut [u8], queued: bool) -> bool {
-    let mut post = false;
+fn resume(mut left: u32, site: &SiteRef<'_>, time: Stamp, text: &mut [u8], queued: bool) -> u32 {
+    let mut post = 0;
     while left != 0 {
         let done = live::with(|live| while_current(live, left, site, time, text, queued));
         let (later, threaded) = done.unwrap_or_default();
@@ -248,11 +247,12 @@ fn as_shown(text: &mut [u8], extended: bool, f: impl FnOnce(&[u8])) {
     text[len] = cut;
 }
 
-/// Delivers a queued message to the threaded targets that want it now. Called by the worker, and by whoever empties its queue.
-pub(super) fn deliver_queued(site: &SiteRef<'static>, time: Stamp, text: &mut [u8]) {
+/// Delivers a message to those of the targets it was queued for that want it now. Called by the worker, and by whoever empties its
+/// queue.
+pub(super) fn deliver_queued(site: &SiteRef<'static>, time: Stamp, text: &mut [u8], targets: u32) {
     let Some(_flag) = Flag::raise(&EMITTING) else { return };
     let _inside = gate::enter();
-    live::with(|live| in_turn(live, site, time, text, true));
+    live::with(|live| in_turn(live, targets, site, time, text, true));
 }
 
 /// Waits until no other thread is inside a target's function, at most about a second. At once when called from such a function.

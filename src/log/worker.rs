@@ -28,6 +28,8 @@ struct Entry {
     site: SiteRef<'static>,
     time: Stamp,
     text: Vec<u8>,
+    /// Bit n: for target n, whether it is threaded still or not.
+    targets: u32,
 }
 
 /// The queue and the state of the thread.
@@ -111,12 +113,12 @@ pub(super) fn takes() -> bool {
 }
 
 /// Queues a copy of the text (with its NUL), or counts it as lost beyond the limit.
-pub(super) fn post(site: SiteRef<'static>, time: Stamp, text: &[u8]) {
+pub(super) fn post(site: SiteRef<'static>, time: Stamp, text: &[u8], targets: u32) {
     // An early NUL ends a text for everybody.
     let len = text.iter().position(|b| *b == 0).map_or(text.len(), |at| at + 1);
     // Also while memory is allocated: a handler had better not end logging then.
     let Some(flag) = Flag::raise(&LOCKED) else { return };
-    let entry = Entry { site, time, text: text[..len].to_vec() };
+    let entry = Entry { site, time, text: text[..len].to_vec(), targets };
     let mut queue = Locked { queue: queue_bare(), _flag: flag };
     let cost = ENTRY + len;
     if queue.bytes + cost > LIMIT {
@@ -141,7 +143,7 @@ fn handle(mut entry: Entry, lost: u64) {
     if lost > 0 {
         crate::log!(Level::Warning, "{lost} messages lost");
     }
-    emit::deliver_queued(&entry.site, entry.time, &mut entry.text);
+    emit::deliver_queued(&entry.site, entry.time, &mut entry.text, entry.targets);
     drop(entry);
     if let Some(mut queue) = queue() {
         queue.done += 1;
