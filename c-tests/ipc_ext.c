@@ -135,12 +135,12 @@ static void an_event_that_is_shown_counts_as_queued(void)
 		CHECK_EQ(qb_ipcc_event_peek(c, &at, -1), 200);
 		e = at;
 		CHECK_EQ(e->seq, i);
-		CHECK_EQ(kit_readable(fd, 0), POLLIN);
+		CHECK_EQ(kit_readable(fd, 5000), POLLIN);
 		if (i % 100 == 0) {
 			CHECK_EQ(is_shared(at), expect_sealed());
 			CHECK_EQ(qb_ipcc_event_peek(c, &at, -1), -EBUSY);
 			CHECK_EQ(qb_ipcc_event_recv(c, big, sizeof big, -1), -EAGAIN);
-			CHECK_EQ(kit_readable(fd, 0), POLLIN);
+			CHECK_EQ(kit_readable(fd, 5000), POLLIN);
 		}
 		qb_ipcc_event_release(c);
 		if (i % 7 == 0 && ++i < MANY) {
@@ -152,7 +152,7 @@ static void an_event_that_is_shown_counts_as_queued(void)
 	for (int i = 0; i < 300 && check_bad == 0; i++) {
 		CHECK_EQ(kit_call(c, KIT_EVENT, 64, 0), 0);
 		CHECK_EQ(qb_ipcc_event_peek(c, &at, -1), 64);
-		CHECK_EQ(kit_readable(fd, 0), POLLIN);
+		CHECK_EQ(kit_readable(fd, 5000), POLLIN);
 		qb_ipcc_event_release(c);
 		CHECK_EQ(kit_readable(fd, 0), 0);
 	}

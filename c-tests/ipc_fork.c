@@ -12,13 +12,13 @@ static int still_there(qb_ipcc_connection_t *c, int rounds)
 		struct iovec iov = {&r, sizeof r};
 
 		kit_request(&r, KIT_SLEEP, sizeof r);
-		CHECK_EQ(qb_ipcc_sendv_recv(c, &iov, 1, &reply, sizeof reply, 2000), sizeof reply);
+		CHECK_EQ(qb_ipcc_sendv_recv(c, &iov, 1, &reply, sizeof reply, 20000), sizeof reply);
 		CHECK_EQ(kit_send(c, KIT_RESPONSE, 500 + i, 0), sizeof(struct kit_request));
-		CHECK_EQ(qb_ipcc_recv(c, big, sizeof big, 2000), 500 + i);
+		CHECK_EQ(qb_ipcc_recv(c, big, sizeof big, 20000), 500 + i);
 		CHECK(kit_filled(big, 500 + (size_t)i, 500u + (unsigned)i));
 		CHECK_EQ(kit_send(c, KIT_EVENT, 100 + i, 0), sizeof(struct kit_request));
-		CHECK_EQ(qb_ipcc_recv(c, &reply, sizeof reply, 2000), sizeof reply);
-		CHECK_EQ(qb_ipcc_event_recv(c, big, sizeof big, 2000), 100 + i);
+		CHECK_EQ(qb_ipcc_recv(c, &reply, sizeof reply, 20000), sizeof reply);
+		CHECK_EQ(qb_ipcc_event_recv(c, big, sizeof big, 20000), 100 + i);
 		CHECK_EQ(qb_ipcc_is_connected(c), 1);
 		if (check_bad != bad) {
 			return 1;
@@ -149,12 +149,12 @@ int main(int argc, char **argv)
 	kit_main(argc, argv);
 	for (int transport = 0; transport < 2; transport++) {
 		T = transport == 0 ? QB_IPC_SHM : QB_IPC_SOCKET;
-		RUN_T_FOR(a_child_that_exits_leaves_the_connection, 20);
+		RUN_T(a_child_that_exits_leaves_the_connection);
 		RUN_OURS(a_child_that_disconnects_leaves_the_connection, "ipc-child-disconnect");
-		RUN_T_FOR(a_child_that_used_it_and_exits_leaves_the_connection, 20);
+		RUN_T(a_child_that_used_it_and_exits_leaves_the_connection);
 		RUN_OURS(a_child_that_used_it_and_disconnects_leaves_the_connection, "ipc-child-disconnect");
 		if (two_may_use_it()) {
-			RUN_T_FOR(parent_and_child_take_turns, 20);
+			RUN_T(parent_and_child_take_turns);
 		}
 	}
 	return check_done();

@@ -233,8 +233,15 @@ static void an_event_sent_from_created_arrives(void)
 	k->opt.events_in_created = 3;
 	kit_start(k);
 	c = kit_connect(k, 8192);
-	kit_events_of_created(c, 3);
-	CHECK_EQ(kit_echo(c, 64), 0);
+	CHECK_EQ(kit_echo(c, 64), 0); /* `created` is over */
+	if (T == QB_IPC_SOCKET && k->server_is_reference && k->events_sent < 3) {
+		/* It was told that the client was not there for more than a second. */
+		for (int i = 0; i < k->events_sent; i++) {
+			CHECK_EQ(qb_ipcc_event_recv(c, big, sizeof big, 10000), sizeof(struct kit_event));
+		}
+	} else {
+		kit_events_of_created(c, 3);
+	}
 	qb_ipcc_disconnect(c);
 	kit_end(k);
 }
@@ -288,11 +295,16 @@ static void timeouts_leave_the_connection_usable(void)
 	CHECK_EQ(qb_ipcc_event_recv(c, &reply, sizeof reply, 0), -EAGAIN);
 	CHECK_EQ(qb_ipcc_event_recv(c, &reply, sizeof reply, 20), -EAGAIN);
 	kit_request(&r, KIT_SLEEP, sizeof r);
-	r.arg[0] = 300;
+	/* A server that is off does not answer, however long this process has to wait for its turn. */
+	CHECK_EQ(qb_ipcc_fc_enable_max_set(c, 0), 0);
+	kit_rate(k, QB_IPCS_RATE_OFF);
 	CHECK_EQ(qb_ipcc_sendv_recv(c, &iov, 1, &reply, sizeof reply, 20), -ETIMEDOUT);
 	CHECK_EQ(qb_ipcc_is_connected(c), 1);
+	kit_rate(k, QB_IPCS_RATE_NORMAL);
 	CHECK_EQ(qb_ipcc_recv(c, &reply, sizeof reply, -1), sizeof reply);
+	kit_rate(k, QB_IPCS_RATE_OFF);
 	CHECK_EQ(qb_ipcc_sendv_recv(c, &iov, 1, &reply, sizeof reply, 0), -ETIMEDOUT);
+	kit_rate(k, QB_IPCS_RATE_NORMAL);
 	CHECK_EQ(qb_ipcc_recv(c, &reply, sizeof reply, 20000), sizeof reply);
 	CHECK_EQ(kit_echo(c, 64), 0);
 	qb_ipcc_disconnect(c);

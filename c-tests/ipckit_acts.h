@@ -247,13 +247,13 @@ static inline void ks_publish(void)
 	struct kit *k = ks.k;
 
 	k->misuse = ml.misuse;
-	k->registered = ml_registered() - 1;
 	k->adds = ml.adds;
 	k->mods = ml.mods;
 	k->dels = ml.dels;
 	k->job_adds = ml.job_adds;
 	k->dropped = ml.dropped;
 	k->turns++;
+	__atomic_store_n(&k->registered, ml_registered() - 1, __ATOMIC_RELEASE); /* last: tests wait for it */
 }
 
 #endif

@@ -223,6 +223,7 @@ static void a_message_that_is_refused_is_dropped(void)
 	qb_ipcc_connection_t *c = kit_connect(k, 8192);
 
 	CHECK_EQ(kit_send(c, KIT_BACK_OFF, 1, 0), sizeof(struct kit_request));
+	KIT_WAIT(k->messages == 1);
 	CHECK_EQ(qb_ipcc_recv(c, big, sizeof big, 100), -ETIMEDOUT);
 	CHECK_EQ(k->messages, 1);
 	CHECK_EQ(kit_send(c, KIT_BACK_OFF, 1, 0), sizeof(struct kit_request));

@@ -13,10 +13,15 @@ static void *add_job_later(void *data)
 	return NULL;
 }
 
+static int ended;
+
+/* More than once: a loop that does not run yet is not stopped. */
 static void *stop_later(void *data)
 {
-	sleep_ms(20);
-	qb_loop_stop(data);
+	do {
+		sleep_ms(20);
+		qb_loop_stop(data);
+	} while (!__atomic_load_n(&ended, __ATOMIC_ACQUIRE));
 	return NULL;
 }
 
@@ -36,8 +41,10 @@ static void jobs_timers_and_stops_of_other_threads_wake_the_loop(void)
 	loop = qb_loop_create();
 	qb_loop_timer_add(loop, QB_LOOP_LOW, 1000 * SEC, NULL, note_job, NULL);
 	for (i = 0; i < 3; i++) {
+		__atomic_store_n(&ended, 0, __ATOMIC_RELEASE);
 		pthread_create(&thread, NULL, bodies[i], loop);
 		qb_loop_run(loop);
+		__atomic_store_n(&ended, 1, __ATOMIC_RELEASE);
 		pthread_join(thread, NULL);
 	}
 	CHECK_STR(trace, "");

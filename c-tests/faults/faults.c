@@ -71,7 +71,7 @@ static int talk(struct kit *k, int armed)
 	struct kit_request r;
 	struct iovec iov = {&r, sizeof r};
 	qb_ipcc_connection_t *c;
-	int ok = 0;
+	int ok = 0, patience = armed ? 300 : 20000; /* ms; only then an answer may be missing */
 
 	kit_request(&r, KIT_EVENT, sizeof r);
 	r.arg[0] = 100;
@@ -81,8 +81,8 @@ static int talk(struct kit *k, int armed)
 	if (c == NULL) {
 		CHECK(errno > 0);
 	} else {
-		ok = qb_ipcc_sendv_recv(c, &iov, 1, big, sizeof big, 300) > 0;
-		ok = qb_ipcc_event_recv(c, big, sizeof big, ok ? 300 : 0) == 100 && ok;
+		ok = qb_ipcc_sendv_recv(c, &iov, 1, big, sizeof big, patience) > 0;
+		ok = qb_ipcc_event_recv(c, big, sizeof big, ok ? patience : 0) == 100 && ok;
 		qb_ipcc_disconnect(c);
 	}
 	ARMED(k) = 0;
@@ -214,7 +214,7 @@ static int inject_at(struct kit *k, enum side side, int n, int kind)
 		       side == CLIENT ? "client" : "server", n, call, kind, status);
 		check_bad++;
 	}
-	for (int i = 0; i < 1000 && kit_shm_entries(k->server, 0) != 0; i++) {
+	for (int i = 0; i < 20000 && kit_shm_entries(k->server, 0) != 0; i++) {
 		kit_sleep_ms(1);
 	}
 	if (kit_shm_entries(k->server, 0) != 0) {
@@ -242,7 +242,7 @@ static void each_call(enum side side)
 		}
 		CHECK(n >= (kit_has_files(k, T) ? 11 : 6)); /* otherwise nothing was injected */
 		if (k->server > 0) {
-			for (int i = 0; i < 2000 && (k->accepted != k->destroyed || k->registered != 1 ||
+			for (int i = 0; i < 20000 && (k->accepted != k->destroyed || k->registered != 1 ||
 						     kit_shm_entries(k->server, 0) != 0); i++) {
 				kit_sleep_ms(1);
 			}

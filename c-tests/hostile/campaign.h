@@ -48,7 +48,7 @@ static void add(int type, int flags, void (*attack)(const struct row *), long a,
 
 /* The hostile process's own knowledge. */
 static struct {
-	const char *service, *bystander;
+	const char *service, *bystander, *outside;
 	int ready_fd;
 	int full;
 	double until; /* when a busy attack of this row is over */

@@ -169,7 +169,7 @@ static size_t spoil_answer(const struct row *row)
 	case A_UNTERMINATED: memset(a->name, 'A', sizeof a->name); break;
 	case A_EMPTY: memset(a->name, 0, sizeof a->name); break;
 	case A_RELATIVE: name_all(row->type, "qb-here"); break;
-	case A_OUTSIDE: name_all(row->type, "/etc/passwd"); break;
+	case A_OUTSIDE: name_all(row->type, me.outside); break;
 	case A_DOTS:
 		snprintf(text, sizeof text, "%s/../../../%s", fake_dir, me.bystander);
 		name_all(row->type, text);

@@ -170,7 +170,7 @@ static void change_jobs(int add)
 
 static void add_timer(void)
 {
-	static const uint64_t durations[] = {0, 0, (uint64_t)-1000000000, (uint64_t)-2000000000, (uint64_t)-3000000000,
+	static const uint64_t durations[] = {0, 0, (uint64_t)-10000000000, (uint64_t)-20000000000, (uint64_t)-30000000000,
 					     3600000000000, INT64_MAX};
 	int i = (int)rnd(TIMERS), code;
 	enum qb_loop_priority prio = (enum qb_loop_priority)rnd(3);

@@ -175,6 +175,9 @@ impl Spin {
 mod tests {
     use super::*;
 
+    /// A wait that began just now, whenever this thread has its turn.
+    const JUST_NOW: Option<u64> = Some(u64::MAX);
+
     #[test]
     fn attempts_in_vain_become_rare() {
         for peer in [Peer::Elsewhere, Peer::Here, Peer::Unknown] {
@@ -182,7 +185,7 @@ mod tests {
             let attempts = (0..1000)
                 .filter(|_| {
                     let tried = spin.skip == 0 && spin.last.is_some();
-                    spin.last = Some(monotonic_ns());
+                    spin.last = JUST_NOW;
                     assert!(!spin.wait_for(peer, || false));
                     tried
                 })
@@ -197,7 +200,7 @@ mod tests {
             let mut spin = Spin { penalty: 64, ..Spin::default() };
             if peer == Peer::Here || process::cpus() > 1 {
                 for _ in 0..7 {
-                    spin.last = Some(monotonic_ns());
+                    spin.last = JUST_NOW;
                     let came = match peer {
                         // Others may want the processor while this runs.
                         Peer::Here => spin.step_aside(u64::MAX, || true),
@@ -225,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_waiter_that_steps_aside_for_others_does_not_soon_again() {
-        let mut spin = Spin { last: Some(monotonic_ns()), ..Spin::default() };
+        let mut spin = Spin { last: JUST_NOW, ..Spin::default() };
         let looks = std::cell::Cell::new(0);
         let late = || {
             std::thread::sleep(std::time::Duration::from_nanos(PATIENCE) * looks.get());
@@ -234,7 +237,7 @@ mod tests {
         assert!(spin.wait_for(Peer::Here, late), "what came meanwhile is taken");
         assert!(spin.skip >= AFTER_OTHERS.start && spin.skip <= AFTER_OTHERS.end);
         for _ in 0..AFTER_OTHERS.start {
-            spin.last = Some(monotonic_ns());
+            spin.last = JUST_NOW;
             assert!(!spin.wait_for(Peer::Here, || false));
         }
         assert_eq!(spin.penalty, AFTER_OTHERS.start, "none of these was an attempt");
