@@ -78,7 +78,7 @@ def form(report, nodes, measure=False):
         node.start_pacemaker()
     names = sorted(node.name for node in nodes)
     first = nodes[0]
-    report.check(wait_until(lambda: first.dc() and online(first) == names, 90, 2), f"{len(nodes)} node(s) elect a controller and are online", first.out("crm_mon -1"))
+    report.check(wait_until(lambda: first.dc() and online(first) == names, 120, 2), f"{len(nodes)} node(s) elect a controller and are online", first.out("crm_mon -1"))
     report.check(len({node.dc() for node in nodes}) == 1, "all nodes name the same controller", [node.dc() for node in nodes])
     if measure:
         took = elected_in(first, started)
@@ -108,22 +108,22 @@ def resources(report, nodes):
     first = nodes[0]
     script = "; ".join(f"echo primitive {name} ocf:pacemaker:Dummy op monitor interval=10s timeout=20s" for name in RESOURCES)
     result = first.sh(f"( {script}; echo commit ) > /run/dummies; crm -F configure < /run/dummies", 90)
-    report.check(wait_until(lambda: all_started(first), 60, 1), "five Dummy resources start", result.stdout + first.out("crm_mon -1"))
+    report.check(wait_until(lambda: all_started(first), 120, 1), "five Dummy resources start", result.stdout + first.out("crm_mon -1"))
     if len(nodes) == 1:
         result = first.sh("crm_resource --ban -r d1 -N node1 2>&1")
-        report.check(wait_until(lambda: "d1" not in started_on(first), 40, 1), "a banned resource stops", result.stdout)
+        report.check(wait_until(lambda: "d1" not in started_on(first), 120, 1), "a banned resource stops", result.stdout)
         first.sh("crm_resource --clear -r d1")
-        report.check(wait_until(lambda: all_started(first), 40, 1), "and starts again when cleared", first.out("crm_mon -1"))
+        report.check(wait_until(lambda: all_started(first), 120, 1), "and starts again when cleared", first.out("crm_mon -1"))
         result = first.sh("crm resource restart d2", 60)
-        report.check(result.returncode == 0 and wait_until(lambda: all_started(first), 40, 1), "crm resource restart", result.stdout)
+        report.check(result.returncode == 0 and wait_until(lambda: all_started(first), 120, 1), "crm resource restart", result.stdout)
         return
     for name in RESOURCES:
         here = started_on(first).get(name, ["?"])[0]
         target = next(node.name for node in nodes if node.name != here)
         result = first.sh(f"crm_resource --move -r {name} -N {target} 2>&1")
-        report.check(wait_until(lambda n=name, t=target: started_on(first).get(n) == [t], 40, 1), f"{name} moves to another node", result.stdout)
+        report.check(wait_until(lambda n=name, t=target: started_on(first).get(n) == [t], 120, 1), f"{name} moves to another node", result.stdout)
         first.sh(f"crm_resource --clear -r {name}")
-    report.check(wait_until(lambda: all_started(first), 40, 1), "all run after the moves", first.out("crm_mon -1"))
+    report.check(wait_until(lambda: all_started(first), 120, 1), "all run after the moves", first.out("crm_mon -1"))
 
 
 def tools_answer(report, node):
@@ -213,10 +213,10 @@ def stop(report, nodes):
     nodes[0].sh("crm_resource --wait --timeout=60s", 70)
     for node in nodes:
         node.kill("pacemakerd", signal.SIGTERM)
-        if not report.check(wait_until(lambda n=node: not any(n.pids(name) for name in ["pacemakerd", *DAEMONS]), 60, 1), f"{node.name}: Pacemaker stops cleanly", node.out("ps ax")):
+        if not report.check(wait_until(lambda n=node: not any(n.pids(name) for name in ["pacemakerd", *DAEMONS]), 120, 1), f"{node.name}: Pacemaker stops cleanly", node.out("ps ax")):
             print(node.out("for p in $(pgrep -f /usr/lib/pacemaker/); do echo \"--- $(tr '\\0' ' ' </proc/$p/cmdline)\"; gdb -q -batch -p $p -ex bt 2>/dev/null | grep '^#'; done", 60), flush=True)
         node.kill("corosync", signal.SIGTERM)
-        report.check(wait_until(lambda n=node: not n.pids("corosync"), 30, 1), f"{node.name}: corosync stops cleanly", node.out("ps ax"))
+        report.check(wait_until(lambda n=node: not n.pids("corosync"), 120, 1), f"{node.name}: corosync stops cleanly", node.out("ps ax"))
 
 
 def left_in_shm(node):

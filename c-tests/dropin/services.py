@@ -113,14 +113,14 @@ def sbd(report, node):
         report.check(result.returncode == 0 and "Number of slots" in result.stdout, "sbd prepares its disk", result.stdout)
         node.spawn(f"exec sbd -v -v -R -W -W -Z -Z -P -d {disk} -n node1 -p /run/sbd.pid watch", log="/var/log/sbd.log")
         for servant in ("cluster", "pcmk"):
-            report.check(wait_until(lambda w=servant: f"Servant {w} is healthy" in node.out("cat /var/log/syslog"), 60, 1), f"sbd's servant {servant} is healthy", log())
+            report.check(wait_until(lambda w=servant: f"Servant {w} is healthy" in node.out("cat /var/log/syslog"), 120, 1), f"sbd's servant {servant} is healthy", log())
         report.check(node.loaded().get("sbd", "").startswith(node.library_dir(node.lib) + "/"), f"sbd runs on {node.lib}", node.loaded())
         # Two seconds after its start it empties its slot; what is written before would be lost.
-        report.check(wait_until(lambda: "zeroing inbox" in node.out("cat /var/log/syslog"), 30, 1), "sbd watches its slot", log())
+        report.check(wait_until(lambda: "zeroing inbox" in node.out("cat /var/log/syslog"), 120, 1), "sbd watches its slot", log())
         result = node.sh(f"sbd -d {disk} list", 20)
         report.check(re.search(r"^0\s+node1\s+clear", result.stdout, re.M), "the node owns a slot", result.stdout)
         result = node.sh(f"sbd -d {disk} message node1 exit", 40)
-        report.check(wait_until(lambda: not node.pids("sbd"), 30), "sbd ends when its disk says so", result.stdout + log())
+        report.check(wait_until(lambda: not node.pids("sbd"), 120), "sbd ends when its disk says so", result.stdout + log())
         bad = node.out("grep -aE 'sbd.*(segfault|assert|panick)' /var/log/syslog")
         report.check(not bad.strip(), "sbd's log tells of no crash", bad)
     finally:
@@ -151,11 +151,11 @@ def booth(report, node):
         node.spawn(f"exec boothd daemon -S -D -c /run/booth/booth.conf -s {address} -l /run/booth/{address}.pid", log=f"/var/log/booth-{address}.log")
     def logs():
         return node.out("tail -n 15 /var/log/booth-*.log")
-    report.check(wait_until(lambda: node.out("cat /var/log/booth-*.log").count("daemon started") == 3, 30, 1), "a site and two arbitrators start", logs())
+    report.check(wait_until(lambda: node.out("cat /var/log/booth-*.log").count("daemon started") == 3, 120, 1), "a site and two arbitrators start", logs())
     result = node.sh("booth grant -w -F -s 10.77.0.1 -c /run/booth/booth.conf ticketA", 60)
-    report.check(wait_until(lambda: re.search(r"ticketA\s+granted", node.out("crm_ticket --info")), 60, 1), "a granted ticket is in the CIB", result.stdout + node.out("crm_ticket --info") + logs())
+    report.check(wait_until(lambda: re.search(r"ticketA\s+granted", node.out("crm_ticket --info")), 120, 1), "a granted ticket is in the CIB", result.stdout + node.out("crm_ticket --info") + logs())
     result = node.sh("booth revoke -w -s 10.77.0.1 -c /run/booth/booth.conf ticketA", 60)
-    report.check(wait_until(lambda: re.search(r"ticketA\s+revoked", node.out("crm_ticket --info")), 60, 1), "and a revoked one is not", result.stdout + node.out("crm_ticket --info") + logs())
+    report.check(wait_until(lambda: re.search(r"ticketA\s+revoked", node.out("crm_ticket --info")), 120, 1), "and a revoked one is not", result.stdout + node.out("crm_ticket --info") + logs())
     node.kill("boothd", signal.SIGTERM)
 
 
@@ -167,7 +167,7 @@ def around_a_cluster(report, node):
     node.sh("for i in $(seq 60); do corosync-quorumtool >/dev/null 2>&1 && exit; sleep 0.5; done", 40)
     node.spawn("exec corosync-notifyd -f -o", log="/var/log/notifyd.log")
     node.start_pacemaker()
-    report.check(wait_until(lambda: node.dc() and s.online(node) == ["node1"], 90, 2), "the node elects a controller", node.out("crm_mon -1"))
+    report.check(wait_until(lambda: node.dc() and s.online(node) == ["node1"], 120, 2), "the node elects a controller", node.out("crm_mon -1"))
     node.sh("crm_attribute -n stonith-enabled -v false")
     notifyd(report, node)
     sbd(report, node)
