@@ -53,8 +53,9 @@ check-leaks: $(B)/c-tests/leaks
 soak-connect: $(B)/c-tests/leaks
 	$(ON_OURS) $< $(SOAK_CYCLES) $(SOAK_KILLS)
 
-# Memory errors and definite leaks in client and server alike; slow, so not part of `make check`.
-VALGRIND := valgrind -q --num-callers=40 --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite --suppressions=c-tests/valgrind.supp
+# Memory errors and definite leaks in client and server alike; slow, so not part of `make check`. Its threads take turns fairly, or one
+# that never waits would keep the others from theirs.
+VALGRIND := valgrind -q --fair-sched=try --num-callers=40 --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite --suppressions=c-tests/valgrind.supp
 # It keeps the last real-time signal for itself, makes everything use more processor time, does not go on after a fault that a
 # handler has mended, and wants all of a length that is given to recv(), which no message has.
 VALGRIND_SKIP := the_last_real_time_signal_is_handled waiting_for_a_timer_takes_no_processor_time truncated_files_are_an_error \
