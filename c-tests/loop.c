@@ -222,7 +222,6 @@ static void a_job_that_renews_itself_is_throttled(void)
 	renew_until = now_ns() + 3 * SEC;
 	qb_loop_job_add(loop, QB_LOOP_MED, NULL, renew);
 	qb_loop_run(loop);
-	CHECK(rounds >= 1);
 	CHECK(rounds < 3 * (1000 / 50) + 10);
 	qb_loop_destroy(loop);
 }

@@ -7,7 +7,7 @@ MAN_DEST  = $(DESTDIR)$(MANDIR)/man3
 MAN_DIR  := $(B)/man
 MAN_DONE := $(MAN_DIR)/.done
 CHECKS   += check-man
-.PHONY: man check-man install-man uninstall-man
+.PHONY: man need-man check-man install-man uninstall-man
 
 man: $(MAN_DONE)
 all: $(if $(shell command -v python3 2>/dev/null),$(MAN_DONE))
@@ -18,11 +18,12 @@ $(MAN_DONE): tools/mkman.py $(wildcard include/qb/*.h)
 	@python3 tools/mkman.py include/qb $(MAN_DIR) $(ABI_VERSION)
 	@touch $@
 
-# A page for every function that a header declares, and nothing that groff complains about.
-check-man:
+need-man:
 	@tools/need python3 python3
 	@tools/need groff groff-base
-	@$(MAKE) -s --no-print-directory man
+
+# A page for every function that a header declares, and nothing that groff complains about.
+check-man: need-man $(MAN_DONE)
 	@for name in $$(sed -nE 's/^(qb_[a-z0-9_]+);$$/\1/p' capi/libqb.sym); do \
 	    ! grep -qsE "^[a-z].*\<$$name\(" include/qb/*.h || [ -s $(MAN_DIR)/$$name.3 ] || \
 	        { echo "check-man: no page for $$name"; exit 1; }; done

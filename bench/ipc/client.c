@@ -204,7 +204,7 @@ double client_oneway(qb_ipcc_connection_t *c, size_t size, double seconds, uint6
 	iov = request(REQ_COUNT, size, 0);
 	start = bench_now_ns();
 	end = start + (uint64_t)(seconds * 1e9);
-	while (count > 0 ? n < count : bench_now_ns() < end) {
+	while (count > 0 ? n < count : n == 0 || bench_now_ns() < end) {
 		for (int i = 0; i < 16 && (count == 0 || n < count); i++, n++) {
 			send_retrying(c, &iov);
 		}

@@ -17,7 +17,7 @@ TOOLS = [
     ("crm_mon -1", r"Online: \["),
     ("cibadmin -Q", r"</cib>"),
     ("crm_attribute -n stonith-enabled -q -G", r"^false"),
-    ("attrd_updater -n probe -U 17 -d 0 && sleep 1 && attrd_updater -n probe -Q", r'value="17"'),
+    ("attrd_updater -n probe -U 17 -d 0 && for i in $(seq 20); do attrd_updater -n probe -Q | grep 'value=\"17\"' && break; sleep 1; done", r'value="17"'),
     ("crm_resource -L", r"d1"),
     ("stonith_admin -L", r"0 fence devices found|No fence devices|^$"),
     ("crm_node -l", r"1 node1 member"),

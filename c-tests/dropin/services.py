@@ -48,7 +48,7 @@ def usbguard(report, node):
     """The daemon with one device, its command-line client, many clients at once, and one that may not."""
     node.sh(f"{USB_TREE}\nmkdir -p /run/usbguard/acl /var/log/usbguard; umask 077; : > /run/usbguard/rules.conf; printf %s {shlex.quote(USB_CONF)} > /run/usbguard/daemon.conf")
     node.spawn("exec usbguard-daemon -k -c /run/usbguard/daemon.conf", log="/var/log/usbguard/daemon.log")
-    up = wait_until(lambda: node.sh("usbguard list-devices").returncode == 0, 20)
+    up = wait_until(lambda: node.sh("usbguard list-devices").returncode == 0, 120)
     if not report.check(up, "usbguard-daemon answers its client", node.out("usbguard list-devices; tail -n 20 /var/log/usbguard/daemon.log")):
         return
     report.check(node.loaded().get("usbguard-daemon", "").startswith(node.library_dir(node.lib) + "/"), f"usbguard-daemon runs on {node.lib}", node.loaded())
@@ -56,18 +56,18 @@ def usbguard(report, node):
         result = node.sh(f"usbguard {command}")
         report.check(result.returncode == status and re.search(expected, result.stdout, re.M), f"`usbguard {command}` answers", f"exit status {result.returncode}\n{result.stdout}")
     watch = node.spawn("exec usbguard watch", node.tools, log="/run/watch")
-    report.check(wait_until(lambda: "Connected" in node.out("cat /run/watch"), 10), "usbguard watch connects", node.out("cat /run/watch"))
+    report.check(wait_until(lambda: "Connected" in node.out("cat /run/watch"), 120), "usbguard watch connects", node.out("cat /run/watch"))
     node.sh("usbguard set-parameter ImplicitPolicyTarget block")
-    report.check(wait_until(lambda: re.search(r"PropertyParameterChanged|ImplicitPolicyTarget", node.out("cat /run/watch")), 10), "and sees an event", node.out("cat /run/watch"))
+    report.check(wait_until(lambda: re.search(r"PropertyParameterChanged|ImplicitPolicyTarget", node.out("cat /run/watch")), 120), "and sees an event", node.out("cat /run/watch"))
     script = "for c in $(seq 16); do ( for i in $(seq 20); do usbguard list-rules | grep -q 1d6b:0002 || exit 1; done ) & jobs[c]=$!; done; for j in ${jobs[@]}; do wait $j || exit 1; done"
-    result = node.sh(script, 60)
+    result = node.sh(script, 120)
     report.check(result.returncode == 0, "320 requests of 16 clients at once", result.stdout)
     result = node.sh(f"setpriv --reuid nobody --regid nogroup --clear-groups env LD_LIBRARY_PATH={node.library_dir(node.tools)} usbguard list-rules")
     report.check(result.returncode == 1 and "Operation not permitted" in result.stdout, "another user is refused", result.stdout)
     node.sh("pkill -x usbguard; true")
     watch.wait()
     node.kill("usbguard-daemon", signal.SIGTERM)
-    report.check(wait_until(lambda: not node.pids("usbguard-daemon"), 20), "usbguard-daemon ends on SIGTERM", node.out("ps ax"))
+    report.check(wait_until(lambda: not node.pids("usbguard-daemon"), 120), "usbguard-daemon ends on SIGTERM", node.out("ps ax"))
     left = s.left_in_shm(node)
     print(f"     {report.context}: left in /dev/shm: {left}")
     report.check(not left or node.lib == "reference", "nothing is left in /dev/shm", left)

@@ -111,7 +111,7 @@ static void client_main(struct kit *k)
 	int fds, maps;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	alarm(20);
+	alarm(100);
 	check_bad = 0;
 	CHECK(talk(k, 0));
 	fds = kit_count_fds();
@@ -304,8 +304,8 @@ int main(int argc, char **argv)
 	kit_main(argc, argv);
 	for (int transport = 0; transport < 2; transport++) {
 		T = transport == 0 ? QB_IPC_SHM : QB_IPC_SOCKET;
-		RUN_FOR(a_failing_call_of_the_client_leaves_nothing, 120);
-		RUN_FOR(a_failing_call_of_the_server_leaves_nothing, 120);
+		RUN_FOR(a_failing_call_of_the_client_leaves_nothing, 280);
+		RUN_FOR(a_failing_call_of_the_server_leaves_nothing, 280);
 		if (T == QB_IPC_SHM && !sealed) { /* which needs no room there */
 			RUN_T(a_full_dev_shm_is_no_space);
 		}

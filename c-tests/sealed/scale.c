@@ -230,7 +230,7 @@ static void a_service_has_as_many_connections_as_descriptors(void)
 
 	printf("  %d connections with %d descriptors (then: %s)\n", crowd.connected, most, strerror(crowd.error));
 	CHECK(crowd.connected >= most - 100 && crowd.connected < most);
-	CHECK_EQ(crowd.error == EMFILE || crowd.error == ENOTCONN || crowd.error == ECONNREFUSED, 1);
+	CHECK(crowd.error == EMFILE || crowd.error == ENOTCONN || crowd.error == ECONNREFUSED || crowd.error == EPIPE);
 	used = idle(&crowd);
 	printf("  %.1f ms of %d used while idle\n", used, IDLE_MS);
 	CHECK(used < IDLE_MS / 20);

@@ -263,9 +263,3 @@ pub(super) fn forked(quiet: Option<&mut emit::Quiet>) {
         }
     }
 }
-
-/// True when the worker runs.
-#[must_use]
-pub fn is_running() -> bool {
-    queue().is_some_and(|queue| queue.thread.is_some())
-}
